@@ -1,0 +1,9 @@
+"""The errors of costing and planning."""
+
+from __future__ import annotations
+
+from edgeweave.runtime.errors import EdgeweaveError
+
+
+class PartitionError(EdgeweaveError):
+    """A cost table is inconsistent, or no placement exists at all."""

@@ -1,0 +1,1 @@
+"""How each region's loops run: default schedules, and what tuning found."""
