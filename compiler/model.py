@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+
 from edgeweave.runtime.spec import ValueSpec
 
 

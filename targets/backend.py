@@ -96,6 +96,10 @@ class Backend(Protocol):
         """The first rule that speaks against the region on the engine, or None."""
         ...
 
+    def target(self, engine: Engine) -> Any:
+        """The ``tvm.target.Target`` a stage is lowered for; None for one that consumes ``onnx``."""
+        ...
+
     def build(self, stage: StageModel, lowered: Any, engine: Engine, folder: Path) -> Artifact:
         """Build the stage into ``folder``.
 

@@ -1,0 +1,274 @@
+"""Build one region alone, compare it with ONNX Runtime on random inputs, and time it.
+
+TVM's importer converts some operators wrongly, so no region is trusted before it was checked.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgeweave.compiler.build import build_stage
+from edgeweave.compiler.pack import BuiltStage, stage_entry
+from edgeweave.compiler.region_model import RegionModel
+from edgeweave.compiler.sampling import Style, random_inputs
+from edgeweave.compiler.split import StageSource
+from edgeweave.compiler.types import value_spec
+from edgeweave.runtime.compare import Tolerance, compare
+from edgeweave.runtime.errors import EdgeweaveError
+from edgeweave.runtime.runners import Runner, find_loader, first_line
+from edgeweave.runtime.spec import ValueSpec
+from edgeweave.targets.backend import Slot, StageModel
+from edgeweave.targets.board import Engine
+from edgeweave.targets.region import Region
+
+_REPEATS = 7
+_TIME_SHARE_S = 0.4  # seconds spent on timing one region; a slow kernel is timed once
+_STYLES: tuple[Style, ...] = ("normal", "unit", "wide", "small-ints")
+_TESTS_OF_SPECIALS = {"IsInf", "IsNaN"}
+
+
+class Verdict(StrEnum):
+    """What building and running a region alone showed."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    UNBUILDABLE = "unbuildable"
+    UNVERIFIED = "unverified"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median and interquartile range in seconds of whole calls of the region alone."""
+
+    seconds: float
+    spread_s: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """A region to check on an engine of this machine, through each of the backends."""
+
+    region: Region
+    model: RegionModel
+    engine: Engine
+    backends: tuple[str, ...]
+    timed: bool
+    repeats: int = _REPEATS
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The verdict on one backend's code for a region; ``timing`` is None when it was not timed."""
+
+    backend: str
+    verdict: Verdict
+    detail: str
+    timing: Timing | None
+
+
+def check_region(task: CheckTask) -> list[CheckResult]:
+    """Check a region through each backend, in this process; never raises for a bad region."""
+    source = _with_random_weights(task)
+    operators = {operator.type for operator in task.region.operators}
+    expected = reference_samples(source.stage.model, operators)
+    results = []
+    for backend in task.backends:
+        stage = replace(source.stage, slot=Slot(task.engine.name, backend))
+        with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
+            results.append(_check(replace(source, stage=stage), task, expected, Path(folder)))
+    return results
+
+
+def _check(
+    source: StageSource, task: CheckTask, expected: list[Sample], folder: Path
+) -> CheckResult:
+    backend = source.stage.slot.backend
+    try:
+        runner = _open(source, task.engine, folder)
+    except EdgeweaveError as error:
+        return CheckResult(backend, Verdict.UNBUILDABLE, error.reason, None)
+    try:
+        verdict, detail = _compare(runner, source.stage, expected)
+        timing = None
+        if task.timed and expected and verdict is Verdict.EQUAL:
+            timing = time_runner(runner, expected[0].inputs, task.repeats)
+        return CheckResult(backend, verdict, detail, timing)
+    except Exception as error:  # noqa: BLE001 - generated code and its runtime raise what they like
+        return CheckResult(backend, Verdict.UNBUILDABLE, f"run: {first_line(error)}", None)
+    finally:
+        runner.close()
+
+
+def _open(source: StageSource, engine: Engine, folder: Path) -> Runner:
+    stage = source.stage
+    built = BuiltStage(
+        name=stage.name,
+        slot=stage.slot,
+        cores=engine.cores,
+        inputs=stage.inputs,
+        outputs=stage.outputs,
+        predicted_s=0.0,
+        artifact=build_stage(source, engine, folder),
+        model=b"",
+    )
+    entry = stage_entry(built)
+    return find_loader(entry, {})(entry, folder, engine.cores)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Random inputs of one style, and ONNX Runtime's outputs for them."""
+
+    style: str
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def reference_samples(
+    model: onnx.ModelProto, operators: Collection[str] = (), limit: int = len(_STYLES)
+) -> list[Sample]:
+    """Up to ``limit`` sets of random inputs that ONNX Runtime accepts, and what it returns.
+
+    ``operators`` are the model's operator types; those that test for infinities are given some.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    specs = [value_spec(info) for info in model.graph.input]
+    samples: list[Sample] = []
+    for seed, style in enumerate(_STYLES):
+        inputs = random_inputs(specs, seed, style)
+        if _TESTS_OF_SPECIALS & set(operators):
+            inputs = {name: _with_specials(value) for name, value in inputs.items()}
+        try:
+            outputs = session.run(None, inputs)
+        except Exception:  # noqa: BLE001 - these values are out of the operator's domain
+            continue
+        samples.append(Sample(style, list(inputs.values()), outputs))
+        if len(samples) == limit:
+            break
+    return samples
+
+
+def _with_specials(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return value
+    flat = value.reshape(-1).copy()
+    for place, special in enumerate((np.inf, -np.inf, np.nan, -0.0)):
+        flat[place :: flat.size // 4 + 5] = special
+    return flat.reshape(value.shape)
+
+
+def _compare(runner: Runner, stage: StageModel, expected: list[Sample]) -> tuple[Verdict, str]:
+    if not any(_says_something(sample.outputs) for sample in expected):
+        return Verdict.UNVERIFIED, "ONNX Runtime returns no numbers for random inputs"
+    for sample in expected:
+        fault = agrees(runner, stage.outputs, sample)
+        if fault:
+            return Verdict.DIFFERENT, fault
+    return Verdict.EQUAL, ""
+
+
+def agrees(runner: Runner, outputs: Sequence[ValueSpec], sample: Sample) -> str:
+    """What is wrong with a stage's outputs for a sample; "" when they are ONNX Runtime's."""
+    results = runner.run(sample.inputs)
+    for spec, got, wanted in zip(outputs, results, sample.outputs, strict=True):
+        if getattr(got, "dtype", None) != getattr(wanted, "dtype", None):
+            return f"{spec.name!r} comes as {getattr(got, 'dtype', type(got).__name__)}"
+        found = compare(spec.name, got, wanted, _tolerance(wanted))
+        if not found.passed:
+            error = f"max abs error {found.max_abs:.3g} on {sample.style} inputs"
+            return f"{error} ({found.mismatch})"
+    return ""
+
+
+def _says_something(outputs: list[Any]) -> bool:
+    arrays = [np.asarray(value) for value in outputs]
+    return all(
+        array.size == 0 or array.dtype.kind not in "fc" or bool(np.isfinite(array).any())
+        for array in arrays
+    )
+
+
+def _tolerance(wanted: Any) -> Tolerance:
+    """Rounding of a different order of the same sums, at the scale of the output."""
+    array = np.asarray(wanted)
+    if array.dtype.kind not in "fc":
+        return Tolerance(0.0, 0.0)
+    finite = np.abs(array[np.isfinite(array)])
+    scale = float(finite.max()) if finite.size else 1.0
+    step = float(np.finfo(array.dtype).eps)
+    return Tolerance(atol=64 * step * scale, rtol=max(1e-4, 8 * step))
+
+
+def time_runner(runner: Runner, inputs: list[Any], repeats: int) -> Timing:
+    """Time whole calls after one warm-up; a slow stage is timed fewer times, at least once."""
+    begin = time.perf_counter()
+    runner.run(inputs)
+    warm_up = time.perf_counter() - begin
+    affordable = int(_TIME_SHARE_S * repeats / _REPEATS / max(warm_up, 1e-9))
+    seconds = []
+    for _ in range(max(1, min(repeats, affordable))):
+        begin = time.perf_counter()
+        runner.run(inputs)
+        seconds.append(time.perf_counter() - begin)
+    quarters = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [0.0, 0.0, 0.0]
+    return Timing(statistics.median(seconds), quarters[2] - quarters[0], len(seconds))
+
+
+def _with_random_weights(task: CheckTask) -> StageSource:
+    """The region as a stage of its own, under canonical names, with random weights."""
+    model = onnx.ModelProto()
+    model.CopyFrom(task.model.proto)
+    infos = list(model.graph.input)
+    count = len(task.model.inputs)
+    weights = random_weights(infos[count:])
+    del model.graph.input[count:]
+    model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in weights.items())
+    outputs = [info.name for info in model.graph.output]
+    part = replace(
+        task.model,
+        inputs=tuple(info.name for info in infos[:count]),
+        weights=tuple(weights),
+        outputs=tuple(outputs),
+    )
+    stage = StageModel(
+        name=task.region.name,
+        slot=Slot(task.engine.name, task.backends[0]),
+        regions=(task.region,),
+        model=model,
+        inputs=tuple(value_spec(info) for info in infos[:count]),
+        outputs=tuple(
+            replace(spec, name=name)
+            for spec, name in zip(task.region.outputs, outputs, strict=True)
+        ),
+        weights=tuple(weights),
+    )
+    return StageSource(stage, (part,))
+
+
+def random_weights(infos: list[onnx.ValueInfoProto]) -> dict[str, Any]:
+    """Random weights; vectors are positive, since some are variances."""
+    weights: dict[str, Any] = {}
+    for seed, spec in enumerate(map(value_spec, infos)):
+        style: Style = "unit" if len(spec.shape or ()) <= 1 else "normal"
+        weights |= random_inputs([spec], seed, style)
+    return weights

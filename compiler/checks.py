@@ -1,0 +1,186 @@
+"""Check every region of a model once, and remember the verdicts and the measured costs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgeweave.compiler.check_region import CheckResult, CheckTask, Verdict
+from edgeweave.compiler.check_worker import CheckWorker
+from edgeweave.compiler.regions import Regions
+from edgeweave.partition.json_lines import append_records, read_records
+from edgeweave.partition.measurements import MeasureKey, Measurement, MeasurementStore
+from edgeweave.runtime.errors import EdgeweaveError
+from edgeweave.targets.backend import Refusal
+from edgeweave.targets.board import Board, Engine
+from edgeweave.targets.region import Region
+from edgeweave.targets.registry import find_backend
+from edgeweave.targets.rules import find_refusal
+
+REFERENCE_BACKEND = "onnxruntime"
+
+# (regions done, regions to do, name of the next region)
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """A verdict on disk. ``unit`` is LLVM's name of the CPU the region was run on."""
+
+    digest: str
+    backend: str
+    unit: str
+    versions: str
+    verdict: str
+    detail: str
+
+
+class Checks:
+    """Verdicts and measured costs of regions on this machine, kept in a folder (None: in memory).
+
+    ``host`` is the board that describes this machine.
+    """
+
+    def __init__(self, host: Board, folder: Path | None) -> None:
+        self._host = host
+        self._path = folder / "checks.jsonl" if folder else None
+        self._store = MeasurementStore(folder) if folder else None
+        self._records: dict[tuple[str, str, str], CheckRecord] = {}
+        self._measured: dict[MeasureKey, float] = {}
+        self.notes: list[str] = []
+        self._load()
+
+    def _load(self) -> None:
+        if self._path is None or self._store is None:
+            return
+        skipped: list[str] = []
+        records, cut_off = read_records(self._path, lambda d: CheckRecord(**d), skipped)
+        for record in records:
+            if record.versions == _fingerprint(record.backend):
+                self._records[record.digest, record.backend, record.unit] = record
+        readings = self._store.read()
+        backends = {key.backend for m in readings.measurements for key in (m.key,)}
+        self._measured = readings.seconds({name: _fingerprint(name) for name in backends})
+        self._host = readings.calibrated(self._host)
+        damaged = len(skipped) + cut_off + len(readings.skipped) + readings.cut_off
+        if damaged:
+            self.notes.append(f"{damaged} damaged lines of {self._path.parent} were ignored")
+
+    @property
+    def host(self) -> Board:
+        """This machine's board, with the calibration that `profile` found."""
+        return self._host
+
+    @property
+    def measured(self) -> dict[MeasureKey, float]:
+        """Seconds of whole calls, by region and engine."""
+        return self._measured
+
+    def missing(self, regions: Regions, *, timed: bool) -> list[CheckTask]:
+        """What is still to be checked: each distinct region once per kind of engine."""
+        tasks: dict[tuple[str, str, int], CheckTask] = {}
+        for engine in self._host.engines:
+            for region, model in zip(regions.graph.regions, regions.models, strict=True):
+                backends = tuple(
+                    backend
+                    for backend in engine.backends
+                    if find_refusal(region, engine, backend) is None
+                    and not self._is_known(region, engine, backend, timed=timed)
+                )
+                if not timed:
+                    backends = tuple(name for name in backends if name != REFERENCE_BACKEND)
+                if backends:
+                    key = MeasureKey.of(region, engine, backends[0], self._host)
+                    task = CheckTask(region, model, engine, backends, timed)
+                    tasks.setdefault((key.digest, key.unit, key.threads), task)
+        return list(tasks.values())
+
+    def _is_known(self, region: Region, engine: Engine, backend: str, *, timed: bool) -> bool:
+        record = self._records.get(_record_key(region, engine, backend))
+        if record is None:
+            return False
+        needs_time = timed and record.verdict == Verdict.EQUAL
+        return (
+            not needs_time or MeasureKey.of(region, engine, backend, self._host) in self._measured
+        )
+
+    def run(self, tasks: Sequence[CheckTask], progress: Progress | None = None) -> None:
+        """Check the tasks in a process of their own; each result is kept as soon as it is there."""
+        with ExitStack() as stack:
+            worker = stack.enter_context(CheckWorker())
+            for done, task in enumerate(tasks):
+                if progress:
+                    progress(done, len(tasks), task.region.name)
+                for result in worker.check(task):
+                    self._keep(task, result)
+
+    def _keep(self, task: CheckTask, result: CheckResult) -> None:
+        versions = _fingerprint(result.backend)
+        key = MeasureKey.of(task.region, task.engine, result.backend, self._host)
+        record = CheckRecord(
+            task.region.digest, result.backend, key.unit, versions, result.verdict, result.detail
+        )
+        self._records[_record_key(task.region, task.engine, result.backend)] = record
+        measurements = []
+        if result.timing is not None and result.timing.seconds > 0:
+            self._measured[key] = result.timing.seconds
+            timing = result.timing
+            today = datetime.now(UTC).date().isoformat()
+            measurements.append(
+                Measurement(key, timing.seconds, timing.spread_s, timing.repeats, versions, today)
+            )
+        self._write([record], measurements)
+
+    def _write(self, records: Iterable[CheckRecord], measurements: Sequence[Measurement]) -> None:
+        if self._path is None or self._store is None:
+            return
+        try:
+            append_records(self._path, records)
+            self._store.add(measurements)
+        except EdgeweaveError as error:
+            self._path = self._store = None
+            warnings.warn(f"results are not kept: {error}", RuntimeWarning, stacklevel=2)
+
+    def refuse(self, region: Region, engine: Engine, backend: str) -> Refusal | None:
+        """The static rules, then the verdict of the check on this machine."""
+        refusal = find_refusal(region, engine, backend)
+        if refusal is not None or backend == REFERENCE_BACKEND:
+            return refusal
+        record = self._find(region, backend)
+        if record is None or record.verdict == Verdict.EQUAL:
+            return None
+        return Refusal(f"checked.{record.verdict}", _sentence(record))
+
+    def _find(self, region: Region, backend: str) -> CheckRecord | None:
+        """The verdict from any engine of this machine, whatever board is planned for."""
+        found = (self._records.get(_record_key(region, e, backend)) for e in self._host.engines)
+        return next((record for record in found if record is not None), None)
+
+    def is_checked(self, region: Region, backend: str) -> bool:
+        """Whether a verdict on the backend's code for the region exists."""
+        return self._find(region, backend) is not None
+
+
+def _record_key(region: Region, engine: Engine, backend: str) -> tuple[str, str, str]:
+    return region.digest, backend, str(engine.llvm_target.get("mcpu", engine.name))
+
+
+def _fingerprint(backend: str) -> str:
+    try:
+        return find_backend(backend).fingerprint()
+    except EdgeweaveError:
+        return ""
+
+
+def _sentence(record: CheckRecord) -> str:
+    start = {
+        Verdict.DIFFERENT: "its code differs from ONNX Runtime",
+        Verdict.UNBUILDABLE: "it cannot be built",
+        Verdict.UNVERIFIED: "its code could not be compared with ONNX Runtime",
+        Verdict.CRASHED: "its code crashed or hung when it was tried",
+    }
+    return f"{start[Verdict(record.verdict)]}: {record.detail}"

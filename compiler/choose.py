@@ -1,0 +1,139 @@
+"""Build a stage with each backend its engine offers, and keep the one that is measured cheapest."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeweave.compiler.build import build_stage
+from edgeweave.compiler.check_region import agrees, reference_samples, time_runner
+from edgeweave.compiler.pack import BuiltStage, stage_entry
+from edgeweave.compiler.split import StageSource
+from edgeweave.runtime.errors import EdgeweaveError
+from edgeweave.runtime.runners import find_loader
+from edgeweave.targets.backend import Artifact, Slot
+from edgeweave.targets.board import Engine
+
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stage built by one backend: seconds of a whole call, or why it is out of the running."""
+
+    slot: Slot
+    seconds: float | None
+    fault: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What became of a stage: the backend that won, and everything that was tried.
+
+    ``seconds`` is None when nothing was measured: only one candidate, or a board that is not this
+    machine.
+    """
+
+    stage: str
+    planned: Slot
+    slot: Slot
+    seconds: float | None
+    candidates: tuple[Candidate, ...]
+
+
+def choose(
+    source: StageSource, engine: Engine, backends: Sequence[str], folder: Path, *, timed: bool
+) -> tuple[Artifact, Choice]:
+    """Build with each backend and keep the cheapest whose outputs agree with ONNX Runtime's.
+
+    ``backends`` starts with the planned one. Without ``timed`` the first that can be built is
+    taken. Raises the first candidate's error when none can be built.
+    """
+    planned = source.stage.slot
+    samples = reference_samples(source.stage.model, limit=1) if timed else []
+    tried: list[tuple[Candidate, Artifact | None]] = []
+    errors: list[EdgeweaveError] = []
+    for backend in backends:
+        slot = Slot(planned.engine, backend)
+        stage = replace(source.stage, slot=slot)
+        try:
+            artifact = build_stage(replace(source, stage=stage), engine, folder / backend)
+            seconds, fault = None, ""
+            if samples and artifact.host_run == "measured":
+                seconds, fault = _try(stage_of(stage, engine, artifact), samples[0])
+        except EdgeweaveError as error:
+            errors.append(error)
+            tried.append((Candidate(slot, None, error.reason), None))
+            continue
+        tried.append((Candidate(slot, seconds, fault), None if fault else artifact))
+        if not timed:
+            break
+    built = [(candidate, artifact) for candidate, artifact in tried if artifact is not None]
+    if not built:
+        raise errors[0] if errors else _disagreement(source, tried[0][0])
+    winner, artifact = min(built, key=lambda pair: pair[0].seconds or 0.0)
+    choice = Choice(
+        source.stage.name, planned, winner.slot, winner.seconds, tuple(c for c, _ in tried)
+    )
+    return artifact, choice
+
+
+def _disagreement(source: StageSource, candidate: Candidate) -> EdgeweaveError:
+    from edgeweave.targets.errors import BuildError
+
+    return BuildError(
+        source.stage.name, candidate.fault, "Report it with the model; it is a fault of edgeweave"
+    )
+
+
+def stage_of(
+    stage: Any, engine: Engine, artifact: Artifact, predicted_s: float = 0.0
+) -> BuiltStage:
+    """The built stage as the packer takes it."""
+    return BuiltStage(
+        name=stage.name,
+        slot=stage.slot,
+        cores=engine.cores if artifact.host_run == "measured" else (),
+        inputs=stage.inputs,
+        outputs=stage.outputs,
+        predicted_s=predicted_s,
+        artifact=artifact,
+        model=stage.model.SerializeToString(deterministic=True),
+    )
+
+
+def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
+    """Seconds of a call on the engine's cores, and what is wrong with its outputs ("" if nothing).
+
+    It runs in a thread of its own: runners pin the thread they are opened in.
+    """
+    outcome: list[tuple[float | None, str]] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            if built.cores:
+                os.sched_setaffinity(0, built.cores)
+            entry = stage_entry(built)
+            runner = find_loader(entry, {})(entry, built.artifact.folder, built.cores)
+            try:
+                fault = agrees(runner, built.outputs, sample)
+                timing = None if fault else time_runner(runner, sample.inputs, _REPEATS)
+                outcome.append((timing.seconds if timing else None, fault))
+            finally:
+                runner.close()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=f"try-{built.name}")
+    thread.start()
+    thread.join()
+    if failure:
+        if isinstance(failure[0], EdgeweaveError):
+            raise failure[0]
+        return None, f"it fails when run: {failure[0]}".splitlines()[0]
+    return outcome[0]

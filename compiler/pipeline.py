@@ -1,0 +1,136 @@
+"""The whole flow: model → regions → costs → plan → stages → artifacts → bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from edgeweave.compiler.checks import Checks
+from edgeweave.compiler.choose import Choice
+from edgeweave.compiler.dump import Dump
+from edgeweave.compiler.errors import CompileError
+from edgeweave.compiler.frontend import load_model
+from edgeweave.compiler.model import Model
+from edgeweave.compiler.pack import pack
+from edgeweave.compiler.regions import Regions, find_regions
+from edgeweave.compiler.stages import build_stages, bundle_content
+from edgeweave.partition.cost_model import cost_table
+from edgeweave.partition.costs import CostTable
+from edgeweave.partition.evaluate import Schedule
+from edgeweave.partition.plan import Plan, Request
+from edgeweave.partition.solve import solve
+from edgeweave.targets.board import Board
+from edgeweave.targets.cache import open_cache
+from edgeweave.targets.host import detect_host
+
+# (phase, steps done, steps in all, what is being done)
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user asks for. ``skip`` names rewrites of the front end to leave out.
+
+    ``board`` None is this machine. ``dump`` is a folder that every boundary is written to.
+    """
+
+    model: Path | onnx.ModelProto
+    board: Board | None = None
+    request: Request = field(default_factory=Request)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    dump: Path | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with all it was made from."""
+
+    model: Model
+    regions: Regions
+    board: Board
+    table: CostTable
+    plan: Plan
+    checks: Checks
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A bundle on disk, the plan behind it, and how each stage was built.
+
+    ``schedule`` holds the predicted numbers after the built stages were timed.
+    """
+
+    planned: Planned
+    choices: tuple[Choice, ...]
+    schedule: Schedule
+    bundle: Path
+
+
+def _silent(_phase: str, _done: int, _total: int, _what: str) -> None:
+    """Progress that nobody watches."""
+
+
+def plan_model(job: Job, progress: Progress = _silent, *, check: bool = False) -> Planned:
+    """Read a model and place it on the board.
+
+    With ``check`` every region that has no verdict yet is built and compared with ONNX Runtime
+    here, and timed when the board is this machine; without, known verdicts and costs are used.
+    """
+    dump = Dump(job.dump)
+    progress("import", 0, 1, str(job.model) if isinstance(job.model, Path) else "model")
+    model = dump.model(load_model(job.model, job.shapes, job.skip))
+    regions = dump.regions(find_regions(model))
+    cache = open_cache()
+    checks = Checks(detect_host(cache), cache)
+    board = job.board or checks.host
+    if check:
+        missing = checks.missing(regions, timed=board.is_host)
+        checks.run(missing, lambda done, total, what: progress("check", done, total, what))
+    table = dump.table(cost_table(regions.graph, board, checks.measured, checks.refuse))
+    progress("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
+    plan = dump.plan(solve(table, job.request, board.name))
+    return Planned(model, regions, board, table, plan, checks)
+
+
+def compile_model(
+    job: Job, destination: Path, progress: Progress = _silent, *, reference: bool = True
+) -> Compiled:
+    """Plan a model, build every stage and pack the bundle.
+
+    ``reference`` puts the original model into the bundle, for verification. Raises the errors of
+    each step; CompileError with the plan's shortfall when no plan meets the request.
+    """
+    planned = plan_model(job, progress, check=True)
+    if not planned.plan.meets:
+        raise BudgetMissedError(planned)
+    with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
+        built = build_stages(
+            planned.regions,
+            planned.plan,
+            planned.table,
+            planned.board,
+            planned.checks,
+            Path(folder),
+            progress,
+        )
+        progress("pack", 0, 1, str(destination))
+        content = bundle_content(planned.model, planned.board, planned.plan, built, reference)
+        bundle = pack(content, destination)
+    return Compiled(planned, built.choices, built.schedule, bundle)
+
+
+class BudgetMissedError(CompileError):
+    """No plan meets the request; ``planned`` holds the best one and what would have to change."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+        super().__init__(
+            f"{planned.model.path.name} on {planned.board.name}",
+            "no plan meets the request",
+            "; ".join(planned.plan.shortfall),
+        )

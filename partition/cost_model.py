@@ -1,0 +1,135 @@
+"""Building the cost table of a model on a board. docs/costs.md explains the formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgeweave.partition.costs import Cost, CostTable, Source, Transfer
+from edgeweave.partition.errors import PartitionError
+from edgeweave.partition.measurements import MeasureKey
+from edgeweave.partition.roofline import ideal_seconds, roofline
+from edgeweave.targets.backend import Refusal, Slot
+from edgeweave.targets.board import Board, Engine
+from edgeweave.targets.region import Region, RegionGraph
+from edgeweave.targets.rules import find_refusal
+
+Refuse = Callable[[Region, Engine, str], Refusal | None]
+_SOURCES = list(Source)  # best first
+
+
+def cost_table(
+    graph: RegionGraph,
+    board: Board,
+    measured: Mapping[MeasureKey, float] | None = None,
+    refuse: Refuse = find_refusal,
+) -> CostTable:
+    """What every region costs on every slot of the board, or why the slot refuses it.
+
+    A slot is an engine and one of its backends. ``measured`` holds seconds of whole calls; a
+    measured cost wins over the roofline. Raises PartitionError for a board without a CPU engine.
+    """
+    slots = tuple(Slot(e.name, backend) for e in board.engines for backend in e.backends)
+    entry = _entry_transfers(board)
+    return CostTable(
+        regions=tuple(region.name for region in graph.regions),
+        slots=slots,
+        costs=tuple(
+            tuple(
+                _cost(region, slot, board, measured or {}, refuse, _entry_s(graph, region, entry))
+                for slot in slots
+            )
+            for region in graph.regions
+        ),
+        values=graph.values,
+        transfers=tuple(tuple(transfer(board, a, b) for b in slots) for a in slots),
+        stage_overhead_s=tuple(board.engine(s.engine).call_overhead_us.value / 1e6 for s in slots),
+        dram_bytes=tuple(region.bytes_moved for region in graph.regions),
+        dram_bytes_per_s=board.dram_gb_s.value * 1e9,
+    )
+
+
+def transfer(board: Board, a: Slot, b: Slot) -> Transfer:
+    """The price of handing a value from slot ``a`` to slot ``b``.
+
+    Within one engine, the fixed cost of a call. Between engines, the link; between engines of
+    unlike kinds the receiver also converts dtype and layout: each byte is read and written once.
+    """
+    if a == b:
+        return Transfer(0.0, 0.0, Source.ROOFLINE)
+    to = board.engine(b.engine)
+    if a.engine == b.engine:
+        return Transfer(to.call_overhead_us.value / 1e6, 0.0, Source.ROOFLINE)
+    return _between(board, board.engine(a.engine), to)
+
+
+def _between(board: Board, a: Engine, b: Engine) -> Transfer:
+    link = board.link(a.name, b.name)
+    s_per_byte = 1 / link.bandwidth_gb_s.value
+    if a.kind != b.kind:
+        s_per_byte += 2 / (board.dram_gb_s.value * b.memory_efficiency.value)
+    return Transfer(link.latency_us.value / 1e6, s_per_byte / 1e9, Source.ROOFLINE)
+
+
+def _cost(
+    region: Region,
+    slot: Slot,
+    board: Board,
+    measured: Mapping[MeasureKey, float],
+    refuse: Refuse,
+    entry_s: Mapping[str, float],
+) -> Cost | Refusal:
+    engine = board.engine(slot.engine)
+    refusal = refuse(region, engine, slot.backend)
+    if refusal is not None:
+        return refusal
+    dram_gb_s = board.dram_gb_s.value
+    call_s = measured.get(MeasureKey.of(region, engine, slot.backend, board))
+    if call_s is None:
+        cost = roofline(region, engine, dram_gb_s)
+    else:
+        cost = Cost(_without_call(call_s, region, engine, dram_gb_s), Source.MEASURED)
+    extra_s = entry_s[engine.name]
+    if extra_s == 0:
+        return cost
+    # A sum is only as good as its worst part.
+    return Cost(cost.seconds + extra_s, max(cost.source, Source.ROOFLINE, key=_SOURCES.index))
+
+
+def _without_call(call_s: float, region: Region, engine: Engine, dram_gb_s: float) -> float:
+    """Seconds of the region as part of a stage, which pays the fixed cost of its call once.
+
+    Never less than the ideal roofline, so that an overestimated overhead makes no region free.
+    """
+    floor_s = min(call_s, ideal_seconds(region, engine, dram_gb_s))
+    return max(call_s - engine.call_overhead_us.value / 1e6, floor_s)
+
+
+def _entry_transfers(board: Board) -> dict[str, tuple[Transfer, Transfer] | None]:
+    """How values of the model reach and leave each engine: by its link with the first CPU."""
+    cpus = [engine for engine in board.engines if engine.kind == "cpu"]
+    if not cpus:
+        raise PartitionError(
+            f"board {board.name}", "has no CPU engine", "The model's inputs arrive at a CPU"
+        )
+    return {
+        engine.name: None
+        if engine.kind == "cpu"
+        else (_between(board, cpus[0], engine), _between(board, engine, cpus[0]))
+        for engine in board.engines
+    }
+
+
+def _entry_s(
+    graph: RegionGraph, region: Region, entry: Mapping[str, tuple[Transfer, Transfer] | None]
+) -> dict[str, float]:
+    """Seconds that the model's own inputs and outputs at this region add on each engine."""
+    inputs = {spec.name for spec in graph.inputs}
+    outputs = {spec.name for spec in graph.outputs}
+    read = [spec.nbytes or 0 for spec in region.inputs if spec.name in inputs]
+    written = [spec.nbytes or 0 for spec in region.outputs if spec.name in outputs]
+    return {
+        name: 0.0
+        if ways is None
+        else sum(ways[0].seconds(n) for n in read) + sum(ways[1].seconds(n) for n in written)
+        for name, ways in entry.items()
+    }

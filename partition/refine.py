@@ -1,0 +1,40 @@
+"""A plan's numbers again, once its stages have been built and timed as wholes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgeweave.partition.costs import Cost, CostTable, Source
+from edgeweave.partition.evaluate import Schedule, evaluate
+from edgeweave.targets.backend import Slot
+
+
+@dataclass(frozen=True)
+class BuiltTime:
+    """Where a stage ended up and what a whole call of it took; None where it was not timed."""
+
+    slot: Slot
+    regions: tuple[int, ...]
+    seconds: float | None
+
+
+def refine(table: CostTable, stages: Sequence[BuiltTime]) -> Schedule:
+    """Evaluate the stages with their measured times in place of the sums over their regions.
+
+    A measured time covers the stage's call overhead; transfers stay those of the table.
+    """
+    rows = [list(row) for row in table.costs]
+    for stage in stages:
+        if stage.seconds is None:
+            continue
+        column = table.slots.index(stage.slot)
+        net = max(stage.seconds - table.stage_overhead_s[column], 0.0)
+        total = sum(table.seconds(region, column) or 0.0 for region in stage.regions)
+        for region in stage.regions:
+            part = (table.seconds(region, column) or 0.0) / total if total else 0.0
+            share = part if total else 1 / len(stage.regions)
+            rows[region][column] = Cost(net * share, Source.MEASURED)
+    measured = replace(table, costs=tuple(tuple(row) for row in rows))
+    placed = [(table.slots.index(stage.slot), stage.regions) for stage in stages]
+    return evaluate(measured, placed)

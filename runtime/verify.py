@@ -1,0 +1,89 @@
+"""Comparing a bundle's outputs with those of the original model in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from edgeweave.runtime.bundle import Bundle
+from edgeweave.runtime.compare import OutputDifference, Tolerance, compare, worse
+from edgeweave.runtime.errors import RuntimeFault
+from edgeweave.runtime.input_check import check_inputs
+from edgeweave.runtime.pipeline import Pipeline
+from edgeweave.runtime.runners import Runner, Value
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outputs of ``frames`` frames against ONNX Runtime's."""
+
+    frames: int
+    tolerance: Tolerance
+    outputs: tuple[OutputDifference, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output of every frame agrees."""
+        return all(output.passed for output in self.outputs)
+
+
+def verify(
+    bundle: Bundle,
+    frames: Iterable[Mapping[str, Any]],
+    tolerance: Tolerance | None = None,
+    pipeline: Pipeline | None = None,
+) -> Verification:
+    """Run frames through the bundle and through its reference model, and compare.
+
+    The reference runs on one thread with ONNX Runtime's default optimisation. ``pipeline`` is used
+    when one of this bundle is open already. RuntimeFault when the bundle carries no reference.
+    """
+    if pipeline is None:
+        with Pipeline(bundle) as own:
+            return verify(bundle, frames, tolerance, own)
+    tolerance = tolerance or Tolerance()
+    names = [spec.name for spec in bundle.manifest.outputs]
+    worst: dict[str, OutputDifference] = {}
+    count = 0
+    with closing(_Reference(bundle)) as reference:
+        for frame in frames:
+            expected = reference.run(frame)
+            actual = pipeline.run(frame)
+            for name in names:
+                found = compare(name, actual[name], expected[name], tolerance)
+                worst[name] = worse(worst[name], found) if name in worst else found
+            count += 1
+    if not count:
+        raise RuntimeFault("verification", "has no frame to compare", "Give at least one")
+    return Verification(count, tolerance, tuple(worst[name] for name in names))
+
+
+class _Reference:
+    """The original model inside the bundle."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        from edgeweave.runtime.onnxruntime_runner import OnnxRuntimeRunner
+
+        if bundle.reference is None:
+            raise RuntimeFault(
+                str(bundle.path), "carries no reference model", "Pack the model again with it"
+            )
+        runner = OnnxRuntimeRunner(bundle.reference, threads=1)
+        self._specs = bundle.manifest.inputs
+        self._input_names, self._output_names = runner.input_names, runner.output_names
+        self._runner: Runner = runner
+
+    def run(self, frame: Mapping[str, Any]) -> dict[str, Value]:
+        values = check_inputs(self._specs, frame)
+        missing = [name for name in self._input_names if name not in values]
+        if missing:
+            raise RuntimeFault(
+                "reference model", f"has the input {missing[0]!r}, which the bundle does not have"
+            )
+        outputs = self._runner.run([values[name] for name in self._input_names])
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def close(self) -> None:
+        self._runner.close()

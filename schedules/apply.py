@@ -1,0 +1,38 @@
+"""Give every kernel of a lowered module its schedule."""
+
+from __future__ import annotations
+
+import logging
+
+from tvm import IRModule
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from edgeweave.schedules.cpu_default import schedule_kernel
+
+_LOG = logging.getLogger(__name__)
+_SCHEDULED = "tirx.is_scheduled"
+
+
+def apply_schedules(module: IRModule, target: Target) -> IRModule:
+    """Schedule every PrimFunc for the target; one that cannot be tiled keeps its plain loops."""
+    lanes = vector_lanes(target)
+    functions = dict(module.functions)
+    for name, function in functions.items():
+        if not isinstance(function, PrimFunc) or _SCHEDULED in function.attrs:
+            continue
+        try:
+            functions[name] = schedule_kernel(function, lanes).with_attr(_SCHEDULED, True)
+        except Exception as error:  # noqa: BLE001 - TVM raises its own types for loops it cannot move
+            _LOG.debug("%s keeps its plain loops: %s", name.name_hint, str(error)[-200:])
+    return IRModule(functions, attrs=module.attrs)
+
+
+def vector_lanes(target: Target) -> int:
+    """float32 elements in one vector register of the target's CPU."""
+    text = f"{target.attrs.get('mcpu', '')} {' '.join(target.attrs.get('mattr', ()))}"
+    if any(word in text for word in ("avx512", "skylake", "cascadelake", "icelake", "sapphire")):
+        return 16
+    if any(word in text for word in ("avx", "haswell", "zn", "x86-64-v3")):
+        return 8
+    return 4

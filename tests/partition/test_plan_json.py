@@ -1,0 +1,84 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeweave.partition.errors import PartitionError
+from edgeweave.partition.plan import Objective, Request
+from edgeweave.partition.plan_json import plan_from_json, plan_to_json, table_to_json
+from edgeweave.partition.solve import solve
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_plan_survives_the_way_through_json_text(tables, data):
+    table = data.draw(tables())
+    request = Request(
+        data.draw(st.sampled_from(list(Objective))),
+        budget_s=data.draw(st.sampled_from([None, 2.5])),
+        time_limit_s=0.05,
+    )
+    try:
+        plan = solve(table, request, "board")
+    except PartitionError:
+        return
+    text = json.dumps(plan_to_json(plan), allow_nan=False)
+    assert plan_from_json(json.loads(text)) == plan
+
+
+@pytest.fixture
+def written(make_table):
+    table = make_table([[1.0, 2.0], [3.0, None]], {0: [1]})
+    return plan_to_json(solve(table, Request(), "board"))
+
+
+def test_plan_data_states_the_gap_and_stage_names(written):
+    assert written["certificate"]["gap"] == 0
+    assert written["stages"][0]["name"] == "s0-e0-b0"
+    assert written["stages"][0]["sources"] == {"predicted (roofline)": 2}
+
+
+def test_a_missing_key_is_an_error_that_names_it(written):
+    del written["latency_s"]
+    with pytest.raises(PartitionError, match="'latency_s' is missing"):
+        plan_from_json(written)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("latency_s", "fast"), ("certificate", {"objective": "beauty"}), ("stages", 7)],
+)
+def test_a_malformed_field_is_an_error(written, key, value):
+    with pytest.raises(PartitionError, match="not a plan"):
+        plan_from_json({**written, key: value})
+
+
+def test_data_that_is_no_mapping_is_an_error():
+    with pytest.raises(PartitionError, match="not a plan"):
+        plan_from_json([])  # type: ignore[arg-type]
+
+
+def test_a_table_shows_costs_refusals_and_missing_links(make_table):
+    link = (0.5, 0.25)
+    table = make_table(
+        [[1.0, None], [2.0, 3.0]],
+        {0: [1]},
+        nbytes=8,
+        transfer=[[(0.0, 0.0), link], [None, (0.0, 0.0)]],
+        dram_bytes=7,
+    )
+    data = json.loads(json.dumps(table_to_json(table)))
+    assert data["slots"] == ["e0/b0", "e1/b0"]
+    assert data["regions"][0]["costs"] == {
+        "e0/b0": {"seconds": 1.0, "source": "predicted (roofline)"},
+        "e1/b0": {"refused": "b1.op", "reason": "slot 1 has no such operator"},
+    }
+    assert data["transfers"][0][1] == {
+        "fixed_s": 0.5,
+        "s_per_byte": 0.25,
+        "source": "predicted (roofline)",
+    }
+    assert data["transfers"][1][0] is None
+    assert data["values"][0]["consumers"] == [1]
+    assert data["regions"][1]["dram_bytes"] == 7
