@@ -5,10 +5,10 @@ TVM's importer converts some operators wrongly, so no region is trusted before i
 
 from __future__ import annotations
 
-import statistics
+import os
 import tempfile
-import time
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgeweave.compiler.pack import BuiltStage, stage_entry
 from edgeweave.compiler.region_model import RegionModel
 from edgeweave.compiler.sampling import Style, random_inputs
 from edgeweave.compiler.split import StageSource
+from edgeweave.compiler.timing import REPEATS, Timing, time_runners
 from edgeweave.compiler.types import value_spec
 from edgeweave.runtime.compare import Tolerance, compare
 from edgeweave.runtime.errors import EdgeweaveError
@@ -32,8 +33,6 @@ from edgeweave.targets.backend import Slot, StageModel
 from edgeweave.targets.board import Engine
 from edgeweave.targets.region import Region
 
-_REPEATS = 7
-_TIME_SHARE_S = 0.4  # seconds spent on timing one region; a slow kernel is timed once
 _STYLES: tuple[Style, ...] = ("normal", "unit", "wide", "small-ints")
 _TESTS_OF_SPECIALS = {"IsInf", "IsNaN"}
 
@@ -49,15 +48,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Median and interquartile range in seconds of whole calls of the region alone."""
-
-    seconds: float
-    spread_s: float
-    repeats: int
-
-
-@dataclass(frozen=True)
 class CheckTask:
     """A region to check on an engine of this machine, through each of the backends."""
 
@@ -66,7 +56,7 @@ class CheckTask:
     engine: Engine
     backends: tuple[str, ...]
     timed: bool
-    repeats: int = _REPEATS
+    repeats: int = REPEATS
 
 
 @dataclass(frozen=True)
@@ -84,32 +74,37 @@ def check_region(task: CheckTask) -> list[CheckResult]:
     source = _with_random_weights(task)
     operators = {operator.type for operator in task.region.operators}
     expected = reference_samples(source.stage.model, operators)
-    results = []
-    for backend in task.backends:
-        stage = replace(source.stage, slot=Slot(task.engine.name, backend))
-        with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
-            results.append(_check(replace(source, stage=stage), task, expected, Path(folder)))
-    return results
+    results: dict[str, CheckResult] = {}
+    equal: dict[str, Runner] = {}
+    with ExitStack() as stack:
+        for backend in task.backends:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeweave-")))
+            stage = replace(source.stage, slot=Slot(task.engine.name, backend))
+            try:
+                runner = _open(replace(source, stage=stage), task.engine, folder)
+            except EdgeweaveError as error:
+                results[backend] = CheckResult(backend, Verdict.UNBUILDABLE, error.reason, None)
+                continue
+            stack.callback(runner.close)
+            results[backend] = _check(runner, stage, expected)
+            if results[backend].verdict is Verdict.EQUAL:
+                equal[backend] = runner
+        if task.timed and expected:
+            times = time_runners(
+                list(equal.values()), expected[0].inputs, task.engine.cores, task.repeats
+            )
+            for backend, timing in zip(equal, times, strict=True):
+                results[backend] = replace(results[backend], timing=timing)
+    return list(results.values())
 
 
-def _check(
-    source: StageSource, task: CheckTask, expected: list[Sample], folder: Path
-) -> CheckResult:
-    backend = source.stage.slot.backend
+def _check(runner: Runner, stage: StageModel, expected: list[Sample]) -> CheckResult:
+    backend = stage.slot.backend
     try:
-        runner = _open(source, task.engine, folder)
-    except EdgeweaveError as error:
-        return CheckResult(backend, Verdict.UNBUILDABLE, error.reason, None)
-    try:
-        verdict, detail = _compare(runner, source.stage, expected)
-        timing = None
-        if task.timed and expected and verdict is Verdict.EQUAL:
-            timing = time_runner(runner, expected[0].inputs, task.repeats)
-        return CheckResult(backend, verdict, detail, timing)
+        verdict, detail = _compare(runner, stage, expected)
     except Exception as error:  # noqa: BLE001 - generated code and its runtime raise what they like
         return CheckResult(backend, Verdict.UNBUILDABLE, f"run: {first_line(error)}", None)
-    finally:
-        runner.close()
+    return CheckResult(backend, verdict, detail, None)
 
 
 def _open(source: StageSource, engine: Engine, folder: Path) -> Runner:
@@ -125,7 +120,10 @@ def _open(source: StageSource, engine: Engine, folder: Path) -> Runner:
         model=b"",
     )
     entry = stage_entry(built)
-    return find_loader(entry, {})(entry, folder, engine.cores)
+    runner = find_loader(entry, {})(entry, folder, engine.cores)
+    if engine.cores:  # TVM's thread pool narrows the mask of the thread that sets it up
+        os.sched_setaffinity(0, engine.cores)
+    return runner
 
 
 @dataclass(frozen=True)
@@ -217,21 +215,6 @@ def _tolerance(wanted: Any) -> Tolerance:
     scale = float(finite.max()) if finite.size else 1.0
     step = float(np.finfo(array.dtype).eps)
     return Tolerance(atol=64 * step * scale, rtol=max(1e-4, 8 * step))
-
-
-def time_runner(runner: Runner, inputs: list[Any], repeats: int) -> Timing:
-    """Time whole calls after one warm-up; a slow stage is timed fewer times, at least once."""
-    begin = time.perf_counter()
-    runner.run(inputs)
-    warm_up = time.perf_counter() - begin
-    affordable = int(_TIME_SHARE_S * repeats / _REPEATS / max(warm_up, 1e-9))
-    seconds = []
-    for _ in range(max(1, min(repeats, affordable))):
-        begin = time.perf_counter()
-        runner.run(inputs)
-        seconds.append(time.perf_counter() - begin)
-    quarters = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [0.0, 0.0, 0.0]
-    return Timing(statistics.median(seconds), quarters[2] - quarters[0], len(seconds))
 
 
 def _with_random_weights(task: CheckTask) -> StageSource:

@@ -108,10 +108,18 @@ class Checks:
             not needs_time or MeasureKey.of(region, engine, backend, self._host) in self._measured
         )
 
-    def run(self, tasks: Sequence[CheckTask], progress: Progress | None = None) -> None:
-        """Check the tasks in a process of their own; each result is kept as soon as it is there."""
+    def run(
+        self,
+        tasks: Sequence[CheckTask],
+        progress: Progress | None = None,
+        worker: CheckWorker | None = None,
+    ) -> None:
+        """Check the tasks in a process of their own; each result is kept as soon as it is there.
+
+        ``worker`` is a process to use and to leave running, for those who check many models.
+        """
         with ExitStack() as stack:
-            worker = stack.enter_context(CheckWorker())
+            worker = worker or stack.enter_context(CheckWorker())
             for done, task in enumerate(tasks):
                 if progress:
                     progress(done, len(tasks), task.region.name)

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+from onnx.external_data_helper import set_external_data
+
 from edgeweave.compiler.build import build_stage
-from edgeweave.compiler.check_region import agrees, reference_samples, time_runner
+from edgeweave.compiler.check_region import agrees, reference_samples
 from edgeweave.compiler.pack import BuiltStage, stage_entry
 from edgeweave.compiler.split import StageSource
+from edgeweave.compiler.timing import time_runners
 from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.runtime.runners import find_loader
-from edgeweave.targets.backend import Artifact, Slot
+from edgeweave.targets.backend import Artifact, Slot, StageModel
 from edgeweave.targets.board import Engine
-
-_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,7 @@ def _disagreement(source: StageSource, candidate: Candidate) -> EdgeweaveError:
     )
 
 
-def stage_of(
-    stage: Any, engine: Engine, artifact: Artifact, predicted_s: float = 0.0
-) -> BuiltStage:
+def stage_of(stage: StageModel, engine: Engine, artifact: Artifact) -> BuiltStage:
     """The built stage as the packer takes it."""
     return BuiltStage(
         name=stage.name,
@@ -100,10 +100,28 @@ def stage_of(
         cores=engine.cores if artifact.host_run == "measured" else (),
         inputs=stage.inputs,
         outputs=stage.outputs,
-        predicted_s=predicted_s,
+        predicted_s=0.0,
         artifact=artifact,
-        model=stage.model.SerializeToString(deterministic=True),
+        model=_model_beside(stage.model, artifact),
     )
+
+
+def _model_beside(model: onnx.ModelProto, artifact: Artifact) -> bytes:
+    """The stage's ONNX model; weights that the artifact holds in a file are read from there."""
+    file = artifact.options.get("weights_file")
+    entries = {entry["name"]: entry for entry in artifact.options.get("weights", ())}
+    if not file:
+        return model.SerializeToString(deterministic=True)
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    for tensor in light.graph.initializer:
+        entry = entries.get(tensor.name)
+        if entry is not None and tensor.data_type != onnx.TensorProto.STRING:
+            tensor.raw_data = b""
+            set_external_data(tensor, file, entry["offset"], entry["nbytes"])
+            for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data"):
+                tensor.ClearField(field)
+    return light.SerializeToString(deterministic=True)
 
 
 def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
@@ -116,14 +134,17 @@ def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
 
     def run() -> None:
         try:
-            if built.cores:
-                os.sched_setaffinity(0, built.cores)
+            cores = built.cores
+            if cores:
+                os.sched_setaffinity(0, cores)
             entry = stage_entry(built)
-            runner = find_loader(entry, {})(entry, built.artifact.folder, built.cores)
+            runner = find_loader(entry, {})(entry, built.artifact.folder, cores)
             try:
+                if cores:  # TVM's thread pool narrows the mask of the thread that sets it up
+                    os.sched_setaffinity(0, cores)
                 fault = agrees(runner, built.outputs, sample)
-                timing = None if fault else time_runner(runner, sample.inputs, _REPEATS)
-                outcome.append((timing.seconds if timing else None, fault))
+                times = [] if fault else time_runners([runner], sample.inputs, cores)
+                outcome.append((times[0].seconds if times else None, fault))
             finally:
                 runner.close()
         except BaseException as error:  # noqa: BLE001 - handed to the caller below

@@ -106,6 +106,13 @@ def compile_model(
     each step; CompileError with the plan's shortfall when no plan meets the request.
     """
     planned = plan_model(job, progress, check=True)
+    return build_bundle(planned, destination, progress, reference=reference)
+
+
+def build_bundle(
+    planned: Planned, destination: Path, progress: Progress = _silent, *, reference: bool = True
+) -> Compiled:
+    """Build every stage of a plan and pack the bundle; raises like ``compile_model``."""
     if not planned.plan.meets:
         raise BudgetMissedError(planned)
     with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:

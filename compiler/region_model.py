@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -64,16 +64,7 @@ def build_region_model(
 ) -> RegionModel:
     """Extract nodes (positions in topological order) as a model with canonical names."""
     weights = weight_names(view, nodes)
-    names = {name: f"i{k}" for k, name in enumerate(inputs)}
-    names |= {name: f"w{k}" for k, name in enumerate(weights)}
-    names |= {name: f"o{k}" for k, name in enumerate(outputs)}
-    captured = _captured_names(view, nodes)
-    for position in nodes:
-        for name in (*view.reads[position], *view.nodes[position].output):
-            if name:
-                names.setdefault(name, f"t{len(names)}")
-    # A subgraph refers to outer values by their own names: those keep them.
-    names |= {name: name for name in captured if name in names}
+    names = _canonical_names(view, nodes, (inputs, weights, outputs))
     constants = dict.fromkeys(
         name
         for position in nodes
@@ -95,13 +86,36 @@ def build_region_model(
     return RegionModel(proto, tuple(inputs), weights, tuple(outputs), digest)
 
 
-def _captured_names(view: GraphView, nodes: Sequence[int]) -> set[str]:
-    found: set[str] = set()
+def _canonical_names(
+    view: GraphView, nodes: Sequence[int], border: tuple[Sequence[str], ...]
+) -> dict[str, str]:
+    """Names that do not depend on the model's: i0, w0 and o0 at the border, t0 inside.
+
+    A subgraph refers to outer values by their own names, so those keep them, and no other value
+    may take a name that a subgraph uses.
+    """
+    bodies = [body for p in nodes for body in subgraphs(view.nodes[p])]
+    taken = {name for body in bodies for name in _all_names(body) if name}
+    mark = "_" if taken else ""
+    while mark and any(name.startswith(mark) for name in taken):
+        mark += "_"
+    names: dict[str, str] = {}
+    for letter, group in zip("iwo", border, strict=True):
+        names |= {name: f"{mark}{letter}{k}" for k, name in enumerate(group)}
     for position in nodes:
-        node = view.nodes[position]
-        if any(True for _ in subgraphs(node)):
-            found |= set(view.reads[position])
-    return found
+        for name in (*view.reads[position], *view.nodes[position].output):
+            if name:
+                names.setdefault(name, f"{mark}t{len(names)}")
+    return names | {name: name for name in taken if name in names}
+
+
+def _all_names(body: onnx.GraphProto) -> Iterator[str]:
+    """Every name that a subgraph reads or defines, those of its own subgraphs included."""
+    yield from (value.name for value in (*body.input, *body.output, *body.initializer))
+    for node in body.node:
+        yield from (*node.input, *node.output)
+        for inner in subgraphs(node):
+            yield from _all_names(inner)
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:

@@ -69,8 +69,9 @@ def _array(
         return generator.integers(low, high, dims, endpoint=True).astype(dtype)
     values = _floats(dims, generator, style)
     if name == "float8_e8m0fnu":  # powers of two only, and no zero
-        values = np.exp2(np.round(values))
-    return values.astype(dtype)
+        values = np.exp2(np.clip(np.round(values), -100, 100))
+    largest = _largest(dtype)
+    return np.asarray(np.clip(values, -largest, largest), dtype)
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -81,6 +82,13 @@ def _dtype(name: str) -> np.dtype[Any]:
 
         lacking: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
         return lacking
+
+
+def _largest(dtype: np.dtype[Any]) -> float:
+    """The largest finite number of a floating-point type."""
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
 
 
 def _floats(dims: tuple[int, ...], generator: np.random.Generator, style: Style) -> np.ndarray:

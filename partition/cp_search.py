@@ -62,7 +62,6 @@ def search(
     solver.parameters.num_workers = WORKERS
     solver.parameters.random_seed = SEED
     solver.parameters.max_time_in_seconds = max(0.0, seconds - (perf_counter() - started))
-    solver.parameters.linearization_level = 2
     # Probing 250 regions on 6 slots took half of a 20 s limit and gained nothing measurable.
     solver.parameters.cp_model_probing_level = 0
     watcher = _watcher(placement, stop_below_s, progress)

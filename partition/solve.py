@@ -16,7 +16,7 @@ from edgeweave.partition.plan import Baseline, Certificate, Objective, Plan, Req
 from edgeweave.partition.portfolio import Limits, Portfolio
 from edgeweave.partition.problem import INFINITY, Problem, check_placeable
 from edgeweave.partition.reduction import reduce_slots
-from edgeweave.partition.staging import tidy
+from edgeweave.partition.staging import prefer_first_listed, tidy
 
 PROVEN = 1e-6
 """Relative gap that counts as optimal: what rounding costs to whole units can leave."""
@@ -119,6 +119,7 @@ def _answer(portfolio: Portfolio, objective: Objective, limits: Limits, bound: f
         raise PartitionError(
             "placement", reason, "Allow more stages, or add links or backends to the board"
         )
+    plan = schedule(portfolio.problem, prefer_first_listed(portfolio.problem, plan.assignment))
     return Answer(plan, objective, limits, min(bound, plan.value(objective)))
 
 

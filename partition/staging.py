@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeweave.partition.evaluate import Assignment, schedule
+from edgeweave.partition.evaluate import Assignment, Schedule, schedule
 from edgeweave.partition.problem import INFINITY, Problem
 
 Stages = tuple[tuple[int, tuple[int, ...]], ...]
@@ -113,10 +113,36 @@ def tidy(problem: Problem, assignment: Assignment) -> Stages:
             joined = (slot, tuple(sorted(first + second)))
             merged = (*stages[:index], joined, *stages[index + 2 :])
             trial = schedule(problem, merged)
-            if trial.latency_s <= current.latency_s * (
-                1 + 1e-12
-            ) and trial.interval_s <= current.interval_s * (1 + 1e-12):
+            if _no_worse(trial, current):
                 stages, current = merged, trial
                 continue
         index += 1
     return stages
+
+
+def prefer_first_listed(problem: Problem, assignment: Assignment) -> Stages:
+    """Move stages to an earlier slot of their engine wherever that costs nothing.
+
+    A board lists its backends preferred first; equal costs are no reason for another one.
+    """
+    stages = tuple((slot, tuple(regions)) for slot, regions in assignment)
+    current = schedule(problem, stages)
+    for index, (slot, regions) in enumerate(stages):
+        for other in range(slot):
+            takes = all(problem.seconds[region][other] < INFINITY for region in regions)
+            if problem.engine_of[other] != problem.engine_of[slot] or not takes:
+                continue
+            moved = (*stages[:index], (other, regions), *stages[index + 1 :])
+            trial = schedule(problem, moved)
+            if _no_worse(trial, current):
+                stages, current = moved, trial
+                break
+    return tidy(problem, stages)
+
+
+def _no_worse(trial: Schedule, current: Schedule) -> bool:
+    slack = 1 + 1e-12
+    return (
+        trial.latency_s <= current.latency_s * slack
+        and trial.interval_s <= current.interval_s * slack
+    )

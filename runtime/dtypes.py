@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from edgeweave.runtime.spec import ValueSpec
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from edgeweave.runtime.dtypes import numpy_dtype
 from edgeweave.runtime.errors import InputError
 from edgeweave.runtime.runners import Value

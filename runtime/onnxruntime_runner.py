@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+
 from edgeweave.runtime import ort_values
 from edgeweave.runtime.errors import BundleError, RuntimeFault
 from edgeweave.runtime.manifest import StageEntry

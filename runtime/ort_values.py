@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+
 from edgeweave.runtime.dtypes import named_dtype
 from edgeweave.runtime.errors import RuntimeFault
 from edgeweave.runtime.spec import ValueSpec

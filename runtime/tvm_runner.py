@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
+from tvm.runtime.vm import VirtualMachine
+
 from edgeweave.runtime.dtypes import named_dtype
 from edgeweave.runtime.errors import BundleError
 from edgeweave.runtime.manifest import StageEntry
 from edgeweave.runtime.runners import Value, first_line
-from tvm.runtime.vm import VirtualMachine
 
 LIBRARY_NAME = "stage.so"
 ALIGNMENT = 64  # bytes; generated code uses aligned vector loads, and crashes without it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from tvm import IRModule
-from tvm.target import Target
+from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
 
 from edgeweave.schedules.cpu_default import schedule_kernel
@@ -30,9 +30,7 @@ def apply_schedules(module: IRModule, target: Target) -> IRModule:
 
 def vector_lanes(target: Target) -> int:
     """float32 elements in one vector register of the target's CPU."""
-    text = f"{target.attrs.get('mcpu', '')} {' '.join(target.attrs.get('mattr', ()))}"
-    if any(word in text for word in ("avx512", "skylake", "cascadelake", "icelake", "sapphire")):
-        return 16
-    if any(word in text for word in ("avx", "haswell", "zn", "x86-64-v3")):
-        return 8
+    for feature, lanes in (("avx512f", 16), ("avx", 8)):
+        if codegen.llvm_cpu_has_features(feature, target):
+            return lanes
     return 4

@@ -55,7 +55,9 @@ def describe_host(cpu: Cpu, speed: HostSpeed) -> Board:
             Link(
                 between=(engines[0].name, engines[1].name),
                 bandwidth_gb_s=Quantity(copy[1], _copied(speed, "one thread, each byte once")),
-                latency_us=Quantity(speed.handover_us, f"measured {speed.date}, queue ping-pong"),
+                latency_us=Quantity(
+                    speed.handover_us, f"measured {speed.date}, between two workers of the runtime"
+                ),
             ),
         )
         if len(engines) > 1

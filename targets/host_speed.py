@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
 import tempfile
 import threading
 import time
@@ -16,12 +15,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeweave.targets.hand_over import handover_seconds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REPEATS = 5
-_ROUND_TRIPS = 500
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class HostSpeed:
     """What was measured, and how.
 
     ``copy_gb_s`` maps a number of threads to the bytes copied per second, each byte counted once
-    (a copy reads and writes it, so the memory moves twice as many). ``handover_us`` is one way of
-    a queue between two threads. ``clock_ghz`` freezes a clock that the kernel reports as it varies.
+    (a copy reads and writes it, so the memory moves twice as many). ``handover_us`` is the time
+    from the end of a stage to the start of its reader on another engine. ``clock_ghz`` freezes a
+    clock that the kernel reports as it varies.
     """
 
     copy_gb_s: dict[int, float]
@@ -48,7 +49,7 @@ def measure_host(
     buffer_mib = int(min(max(64, 3 * cache_mib), 256, max(8, memory_kib / 1024 / 16)))
     return HostSpeed(
         copy_gb_s={n: _copy_gb_s(n, buffer_mib) for n in sorted(thread_counts)},
-        handover_us=_handover_us(),
+        handover_us=handover_seconds() * 1e6,
         clock_ghz=clock_ghz,
         buffer_mib=buffer_mib,
         repeats=_REPEATS,
@@ -131,26 +132,3 @@ def _time_copies(pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> float:
     for worker in workers:
         worker.join()
     return max(end for _, end in spans) - min(begin for begin, _ in spans)
-
-
-def _handover_us() -> float:
-    """Microseconds one way between two threads over a queue: the best of several ping-pongs."""
-    there: queue.SimpleQueue[bool] = queue.SimpleQueue()
-    back: queue.SimpleQueue[bool] = queue.SimpleQueue()
-
-    def echo() -> None:
-        while there.get():
-            back.put(True)
-
-    worker = threading.Thread(target=echo)
-    worker.start()
-    best = math.inf
-    for _ in range(_REPEATS):
-        begin = time.perf_counter()
-        for _ in range(_ROUND_TRIPS):
-            there.put(True)
-            back.get()
-        best = min(best, time.perf_counter() - begin)
-    there.put(False)
-    worker.join()
-    return best / _ROUND_TRIPS / 2 * 1e6

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from edgeweave.targets.board_schema import parse_board
 
 ROOT = Path(__file__).parents[1]

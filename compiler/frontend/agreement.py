@@ -22,6 +22,8 @@ _STYLES: tuple[Style, ...] = ("normal", "unit", "small-ints")
 # largest output, hold for networks a hundred layers deep and lie far below a wrong weight.
 _RELATIVE = {"float16": 2e-2, "bfloat16": 1e-1, "float64": 1e-6}
 _RELATIVE_DEFAULT = 1e-3
+# What denormal weights can add to an output, and far below any meaning it has.
+_NEGLIGIBLE = 1e-30
 # How much further than the original under a rounding of its inputs the canonical model may move.
 _SENSITIVITY = 10.0
 
@@ -61,7 +63,7 @@ class Samples:
             actual = session.run(self._feeds)
         except Exception as error:  # noqa: BLE001 - whatever it is, the original did not raise it
             return one_line(error)
-        worst = _excess(self.expected, actual)
+        worst = excess(self.expected, actual)
         if worst <= 1.0 or self._is_rounding(worst):
             return None
         return f"its outputs differ by {worst:.3g} times what rounding explains"
@@ -79,16 +81,16 @@ class Samples:
                 if dim.HasField("dim_value") and dim.dim_value != size:
                     dim.Clear()
 
-    def _is_rounding(self, excess: float) -> bool:
+    def _is_rounding(self, worst: float) -> bool:
         """Whether the original itself moves as far when its inputs are rounded differently."""
         rounded = {
-            name: value * np.asarray(1 + 1e-6, value.dtype)
+            name: value * (1 + 4 * np.finfo(value.dtype).eps)
             if isinstance(value, np.ndarray) and value.dtype.kind == "f"
             else value
             for name, value in self._feeds.items()
         }
-        moved = _excess(self.expected or [], self._reference.run(rounded))
-        return np.isfinite(excess) and excess <= _SENSITIVITY * moved
+        moved = excess(self.expected or [], self._reference.run(rounded))
+        return math.isfinite(worst) and worst <= _SENSITIVITY * moved
 
 
 def _trains(proto: onnx.ModelProto) -> bool:
@@ -96,16 +98,16 @@ def _trains(proto: onnx.ModelProto) -> bool:
     return any(n.op_type == "Dropout" and len(n.input) > 2 for n in all_nodes(proto.graph))
 
 
-def _excess(expected: Any, actual: Any) -> float:
+def excess(expected: Any, actual: Any) -> float:
     """The largest difference as a multiple of the one allowed; infinite for other structure."""
     if isinstance(expected, dict):
         if not isinstance(actual, dict) or expected.keys() != actual.keys():
             return math.inf
-        return max((_excess(v, actual[k]) for k, v in expected.items()), default=0.0)
+        return max((excess(v, actual[k]) for k, v in expected.items()), default=0.0)
     if isinstance(expected, list):
         if not isinstance(actual, list) or len(expected) != len(actual):
             return math.inf
-        return max((_excess(a, b) for a, b in zip(expected, actual, strict=True)), default=0.0)
+        return max((excess(a, b) for a, b in zip(expected, actual, strict=True)), default=0.0)
     if expected is None or actual is None:
         return 0.0 if expected is actual else math.inf
     return _array_excess(np.asarray(expected), np.asarray(actual))
@@ -127,7 +129,4 @@ def _array_excess(expected: np.ndarray, actual: np.ndarray) -> float:
     if not finite.any():
         return 0.0
     difference = float(np.abs(a[finite] - b[finite]).max())
-    if difference == 0.0:
-        return 0.0
-    allowed = relative * float(np.abs(a[finite]).max())
-    return difference / allowed if allowed > 0 else max(difference, 1.0) * 1e6
+    return difference / (relative * float(np.abs(a[finite]).max()) + _NEGLIGIBLE)

@@ -101,6 +101,11 @@ def _finished(model: ir.Model, original: onnx.ModelProto) -> onnx.ModelProto:
     passes.ClearMetadataAndDocStringPass()(model)
     infer_types(model)
     proto = ir.to_proto(model)
+    computed = [
+        info for info in proto.graph.value_info if info.name not in model.graph.initializers
+    ]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(computed)
     _restore_borders(proto, original)
     return proto
 

@@ -45,7 +45,7 @@ def flush_denormals(model: ir.Model) -> int:
         tensor = value.const_value
         if tensor is not None and tensor.dtype.name in _FLUSHED and _is_linear(value):
             array = np.asarray(tensor.numpy())
-            count += _flush(value, array, _denormal(array))
+            count += _flush(value, array, is_denormal(array))
     return count
 
 
@@ -72,7 +72,7 @@ def _flush(value: ir.Value, array: np.ndarray, small: np.ndarray) -> int:
     return count
 
 
-def _denormal(array: np.ndarray) -> np.ndarray:
+def is_denormal(array: np.ndarray) -> np.ndarray:
     """Which elements lie below the smallest normal number and are not zero.
 
     Told by their bits, for arithmetic may itself flush them: apart from the sign, a denormal is

@@ -44,13 +44,16 @@ def opset(proto: onnx.ModelProto) -> int:
 def serialized(proto: onnx.ModelProto, subject: str) -> bytes:
     """The model's bytes, the same for equal models; ``ModelError`` when there are over 2 GiB."""
     try:
-        return bytes(proto.SerializeToString(deterministic=True))
+        data = bytes(proto.SerializeToString(deterministic=True))
     except (EncodeError, ValueError):
+        data = None
+    if data is None or len(data) > LARGEST_PROTO:  # some protobuf libraries write what none reads
         raise ModelError(
             subject,
             "the model is over 2 GiB, more than a protobuf holds",
             "Use a smaller or quantised model",
-        ) from None
+        )
+    return data
 
 
 def _read(path: Path) -> bytes:

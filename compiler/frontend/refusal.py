@@ -13,7 +13,7 @@ from edgeweave.compiler.frontend.prepare import all_nodes, node_label
 _NOISE = (
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : ",  # the class of the error, known from its text
     r"/\S*onnxruntime\S*\.(cc|h):\d+ (\(anonymous namespace\)::)?",  # a place in its source
-    r"^(?:virtual |static )?[\w<>,&*~ ]+::[\w:<>,&*~ ]+\([^)]*(?:\([^)]*\)[^)]*)*\)(?: const)? (?=[A-Z*])",
+    r"^[\w<>,&*~ ]+::[\w:<>,&*~ ]+\([^)]*(?:\([^)]*\)[^)]*)*\)(?: const)? (?=[A-Z*])",  # a function
     r"Load model from \S+ failed:\s*",
     r"^(?:This is an i|I)nvalid model\. (?:Error: )?",
 )

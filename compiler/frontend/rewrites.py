@@ -35,6 +35,7 @@ REWRITES: tuple[RewriteRule, ...] = (
         "functions", "Replace calls of model-local functions by their body.", inline_functions
     ),
     RewriteRule("opset", "Upgrade an operator set below 13 to 13.", upgrade_opset),
+    RewriteRule("sum", "Write a Sum of many values as a chain of Add.", split_sums),
     RewriteRule(
         "constants", "Compute what does not depend on the inputs once, here.", fold_constants
     ),
@@ -47,7 +48,6 @@ REWRITES: tuple[RewriteRule, ...] = (
         remove_dead_code,
     ),
     RewriteRule("duplicates", "Compute equal nodes with equal inputs once.", remove_duplicates),
-    RewriteRule("sum", "Write a Sum of many values as a chain of Add.", split_sums),
     RewriteRule("denormals", "Set denormal weights to zero.", flush_denormals),
     RewriteRule(
         "batch-norm",

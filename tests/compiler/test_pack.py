@@ -13,6 +13,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from edgeweave.compiler.errors import CompileError
 from edgeweave.compiler.pack import BuiltStage, BundleContent, pack
 from edgeweave.runtime.bundle import open_bundle

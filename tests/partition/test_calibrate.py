@@ -3,11 +3,12 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgeweave.partition.calibrate import Sample, calibrate
 from edgeweave.partition.errors import PartitionError
 from edgeweave.targets.board import Engine, Quantity
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DRAM_GB_S = 20.0
 PEAK_GOPS = {"float32": 100.0, "int8": 400.0}

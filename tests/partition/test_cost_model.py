@@ -1,4 +1,5 @@
 import pytest
+
 from edgeweave.partition.cost_model import cost_table, transfer
 from edgeweave.partition.costs import Cost, Source
 from edgeweave.partition.errors import PartitionError

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.measurements import (
     Calibration,

@@ -1,11 +1,12 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgeweave.partition.costs import Source
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.roofline import ideal_seconds, roofline
 from edgeweave.targets.board import Engine, Quantity
 from edgeweave.targets.region import Region
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def q(value: float) -> Quantity:

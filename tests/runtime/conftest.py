@@ -12,12 +12,13 @@ from typing import Any
 
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgeweave.compiler.pack import BuiltStage, BundleContent, pack
 from edgeweave.runtime.spec import ValueSpec
 from edgeweave.targets.backend import Slot, StageModel
 from edgeweave.targets.board import Engine, Quantity
 from edgeweave.targets.onnxruntime import BACKEND
-from onnx import TensorProto, helper
 
 ONE = Quantity(1.0, "test")
 

@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from edgeweave.runtime.bundle import manifest_digest, open_bundle
-from edgeweave.runtime.errors import BundleError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from edgeweave.runtime.bundle import manifest_digest, open_bundle
+from edgeweave.runtime.errors import BundleError
 
 FILES = (
     "manifest.json",

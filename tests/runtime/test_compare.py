@@ -1,10 +1,11 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from edgeweave.runtime.compare import Tolerance, compare
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from edgeweave.runtime.compare import Tolerance, compare
 
 EXACT, LOOSE = Tolerance(0.0, 0.0), Tolerance(1e-3, 1e-3)
 NAN, INF = float("nan"), float("inf")

@@ -1,6 +1,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+
 from edgeweave.runtime.dtypes import named_dtype, numpy_dtype
 from edgeweave.runtime.spec import ValueSpec
 

@@ -1,6 +1,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+
 from edgeweave.runtime.errors import InputError
 from edgeweave.runtime.input_check import check_inputs
 from edgeweave.runtime.spec import ValueSpec

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from edgeweave.runtime.errors import RuntimeFault
 from edgeweave.runtime.machine import machine_architecture, run_word, triple_architecture
 from edgeweave.runtime.manifest import StageEntry

@@ -2,13 +2,14 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgeweave.runtime.errors import BundleError
 from edgeweave.runtime.manifest import FileEntry, Manifest, StageEntry
 from edgeweave.runtime.manifest_check import path_fault
 from edgeweave.runtime.manifest_json import decode_manifest, encode_manifest
 from edgeweave.runtime.spec import ValueSpec
-from hypothesis import given
-from hypothesis import strategies as st
 
 X = ValueSpec("x", "tensor(float)", (1, None))
 Y = ValueSpec("y", "seq(tensor(float))", None)

@@ -2,12 +2,13 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgeweave.runtime.bundle import open_bundle
 from edgeweave.runtime.errors import RuntimeFault
 from edgeweave.runtime.measure import LatencySummary, measure, percentile
 from edgeweave.runtime.pipeline import Pipeline
-from hypothesis import given
-from hypothesis import strategies as st
 
 FRAMES = [{"x": np.full(4, i, np.float32)} for i in range(6)]
 

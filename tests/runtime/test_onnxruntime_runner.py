@@ -4,9 +4,10 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgeweave.runtime.errors import BundleError, RuntimeFault
 from edgeweave.runtime.onnxruntime_runner import OnnxRuntimeRunner, open_runner
-from onnx import TensorProto, helper
 
 PLAIN = {
     "float32": TensorProto.FLOAT,

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from edgeweave.runtime.ort_values import _pack, _unpack, needs_ort_value
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgeweave.runtime.ort_values import _pack, _unpack, needs_ort_value
 
 
 @given(bits=st.sampled_from([2, 4]), values=st.lists(st.integers(0, 255), max_size=40))

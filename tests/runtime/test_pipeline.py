@@ -8,13 +8,14 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgeweave.runtime.bundle import Bundle, open_bundle
 from edgeweave.runtime.errors import BundleError, InputError, RuntimeFault, StageFailure
 from edgeweave.runtime.manifest import Manifest, StageEntry
 from edgeweave.runtime.pipeline import Pipeline
 from edgeweave.runtime.spec import ValueSpec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def frame(value=0.0):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgeweave.runtime.errors import BundleError
 from edgeweave.runtime.manifest import StageEntry
 
@@ -152,6 +153,7 @@ def test_booleans_pass_in_and_out(open_stage):
 
 def test_bfloat16_values_become_tensors_and_come_back(in_thread):
     import ml_dtypes
+
     from edgeweave.runtime.tvm_runner import _to_array, to_tensor
 
     x = np.array([1.5, -2, 0]).astype(ml_dtypes.bfloat16)

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from edgeweave.compiler.pack import pack
 from edgeweave.runtime.bundle import open_bundle
 from edgeweave.runtime.compare import Tolerance

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from edgeweave.targets.board_file import bundled_boards, load_board
 from edgeweave.targets.errors import TargetError
 

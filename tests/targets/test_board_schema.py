@@ -1,10 +1,11 @@
 import contextlib
 
 import pytest
-from edgeweave.targets.board_schema import parse_board
-from edgeweave.targets.errors import TargetError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgeweave.targets.board_schema import parse_board
+from edgeweave.targets.errors import TargetError
 
 NUMBER = '{ value = 0.5, origin = "a document" }'
 ENGINE = f"""

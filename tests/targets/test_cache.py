@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from edgeweave.targets.cache import cache_dir, open_cache
 
 

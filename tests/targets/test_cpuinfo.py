@@ -1,4 +1,5 @@
 import pytest
+
 from edgeweave.targets.cpuinfo import (
     Cpu,
     clock_quantity,

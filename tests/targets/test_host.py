@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from edgeweave.targets.cpuinfo import Cpu
 from edgeweave.targets.host import describe_host, detect_host
 from edgeweave.targets.host_speed import HostSpeed, cached_speed, measure_host
@@ -70,15 +71,15 @@ def keep(path: Path) -> list[str]:
         "[]",
         "{}",
         '{"format": 0}',
-        '{"format": 1}',
-        '{"format": 1, "copy_gb_s": 3}',
-        '{"format": 1, "copy_gb_s": {"1": 5}, "handover_us": 1, "clock_ghz": 1, '
+        '{"format": 2}',
+        '{"format": 2, "copy_gb_s": 3}',
+        '{"format": 2, "copy_gb_s": {"1": 5}, "handover_us": 1, "clock_ghz": 1, '
         '"buffer_mib": 1, "repeats": 1, "date": ""}',
-        '{"format": 1, "copy_gb_s": {"1": 5, "2": 0}, "handover_us": 1, "clock_ghz": 1, '
+        '{"format": 2, "copy_gb_s": {"1": 5, "2": 0}, "handover_us": 1, "clock_ghz": 1, '
         '"buffer_mib": 1, "repeats": 1, "date": ""}',
-        '{"format": 1, "copy_gb_s": {"1": 5, "2": 5}, "handover_us": NaN, "clock_ghz": 1, '
+        '{"format": 2, "copy_gb_s": {"1": 5, "2": 5}, "handover_us": NaN, "clock_ghz": 1, '
         '"buffer_mib": 1, "repeats": 1, "date": ""}',
-        '{"format": 1, "copy_gb_s": {"1": 5, "2": 5}, "handover_us": "x", "clock_ghz": 1, '
+        '{"format": 2, "copy_gb_s": {"1": 5, "2": 5}, "handover_us": "x", "clock_ghz": 1, '
         '"buffer_mib": 1, "repeats": 1, "date": ""}',
     ],
 )

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from edgeweave.targets.backend import Backend, Refusal
 from edgeweave.targets.board import Engine, Quantity
 from edgeweave.targets.region import Region

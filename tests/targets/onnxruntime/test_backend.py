@@ -3,6 +3,8 @@ from importlib.metadata import version
 
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from edgeweave.runtime.spec import ValueSpec
 from edgeweave.targets.backend import Slot, StageModel
 from edgeweave.targets.board import Engine, Quantity
@@ -10,7 +12,6 @@ from edgeweave.targets.errors import BuildError
 from edgeweave.targets.onnxruntime import BACKEND, backend
 from edgeweave.targets.region import Operator, Region
 from edgeweave.targets.registry import find_backend
-from onnx import TensorProto, helper
 
 ONE = Quantity(1.0, "test")
 X, Y = ValueSpec("x", "tensor(float)", (1,)), ValueSpec("y", "tensor(float)", (1,))

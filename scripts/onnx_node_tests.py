@@ -1,0 +1,412 @@
+"""Run ONNX's backend node tests through edgeweave on this machine, TVM first.
+
+Every model is loaded, cut, checked, planned, built, packed, opened and run. A region goes to
+ONNX Runtime only where the cpu backend refuses it, so that TVM's code is what is tested. The exit
+status is 0 when no test is wrong, crashes, hangs, or is refused although ONNX Runtime runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+TIMEOUT_S = 240.0
+
+
+class Result(StrEnum):
+    """What became of a node test."""
+
+    PASS = "pass"
+    FALLBACK = "fallback"
+    AS_REFERENCE = "as ONNX Runtime"
+    RANDOM = "random"
+    REFUSED = "refused"
+    REFUSED_RUNNABLE = "refused although ONNX Runtime runs it"
+    WRONG = "wrong"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+
+
+_MEANING = {
+    Result.PASS: "all on TVM's code, and the outputs are the shipped ones",
+    Result.FALLBACK: "right, and some region went to ONNX Runtime",
+    Result.AS_REFERENCE: "ONNX Runtime's outputs, which are not the shipped ones",
+    Result.RANDOM: "the model draws random numbers; types and shapes are right",
+    Result.REFUSED: "ONNX Runtime itself does not run it",
+}
+GOOD = tuple(_MEANING)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A node test: its model as bytes, and sets of (inputs, outputs) with their tolerance."""
+
+    name: str
+    model: bytes
+    data_sets: tuple[tuple[list[Any], list[Any]], ...]
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a test: why, which operators fell back for which rule, and how long it took.
+
+    ``fallbacks`` holds ``operators: rule`` of each region that ONNX Runtime runs.
+    """
+
+    name: str
+    result: Result
+    detail: str = ""
+    fallbacks: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def load_cases(match: str = "") -> list[Case]:
+    """The node tests of the installed onnx whose name contains ``match``."""
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, while onnx computes the data
+        found = load_model_tests(kind="node")
+    return [
+        Case(
+            name=test.name,
+            model=test.model.SerializeToString(),
+            data_sets=tuple(
+                ([_array(v) for v in given], [_array(v) for v in wanted])
+                for given, wanted in test.data_sets or ()
+            ),
+            rtol=test.rtol,
+            atol=test.atol,
+        )
+        for test in found
+        if match in test.name and test.model is not None
+    ]
+
+
+def _array(value: Any) -> Any:
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+class Bench:
+    """What the tests of one process share: an engine of this machine and the checks of regions."""
+
+    def __init__(self, place: int) -> None:
+        from edgeweave.compiler.check_worker import CheckWorker
+        from edgeweave.compiler.checks import Checks
+        from edgeweave.targets.cache import open_cache
+        from edgeweave.targets.host import detect_host
+
+        host = detect_host(open_cache())
+        engine = host.engines[place % len(host.engines)]
+        self.board = replace(host, engines=(engine,), links=(), is_host=False)
+        self.checks = Checks(self.board, open_cache())
+        self.worker = CheckWorker()
+
+    def close(self) -> None:
+        """End the process that checks regions."""
+        self.worker.close()
+
+
+def run_case(case: Case, bench: Bench) -> Outcome:
+    """Take one test through the whole flow."""
+    from edgeweave.runtime.errors import EdgeweaveError
+
+    begin = time.perf_counter()
+    proto = onnx.ModelProto.FromString(case.model)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
+            outcome = _compile_and_run(case, proto, bench, Path(folder) / "test.bundle")
+    except EdgeweaveError as error:
+        refused = _refuses(case, proto)
+        result = Result.REFUSED if refused else Result.REFUSED_RUNNABLE
+        outcome = Outcome(case.name, result, refused or f"{type(error).__name__}: {error}")
+    return replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+
+
+def _compile_and_run(
+    case: Case, proto: onnx.ModelProto, bench: Bench, destination: Path
+) -> Outcome:
+    from edgeweave.compiler.pipeline import build_bundle
+    from edgeweave.runtime.bundle import open_bundle
+    from edgeweave.runtime.pipeline import Pipeline
+
+    planned = plan_on_tvm(proto, _shapes(case, proto), bench)
+    compiled = build_bundle(planned, destination)
+    fallbacks = _fallbacks(planned)
+    with open_bundle(compiled.bundle) as bundle, Pipeline(bundle) as pipeline:
+        for given, wanted in case.data_sets:
+            feeds = _feeds(proto, given)
+            results = pipeline.run(feeds)
+            outputs = [results[info.name] for info in proto.graph.output]
+            fault = _fault(case, proto, outputs, wanted)
+            if fault:
+                return _judge(case, proto, feeds, outputs, fault, fallbacks)
+    return Outcome(case.name, Result.FALLBACK if fallbacks else Result.PASS, fallbacks=fallbacks)
+
+
+def plan_on_tvm(proto: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], bench: Bench) -> Any:
+    """A plan with every region on the cpu backend that it does not refuse."""
+    from edgeweave.compiler.frontend import load_model
+    from edgeweave.compiler.pipeline import Planned
+    from edgeweave.compiler.regions import find_regions
+    from edgeweave.partition.cost_model import cost_table
+    from edgeweave.partition.plan import Request
+    from edgeweave.partition.solve import solve
+    from edgeweave.targets.backend import Refusal
+
+    def refuse(region: Any, engine: Any, backend: str) -> Refusal | None:
+        if backend != "cpu" and checks.refuse(region, engine, "cpu") is None:
+            return Refusal("test.tvm-first", "the cpu backend takes it")
+        return checks.refuse(region, engine, backend)
+
+    checks = bench.checks
+    model = load_model(proto, shapes)
+    regions = find_regions(model)
+    checks.run(checks.missing(regions, timed=False), worker=bench.worker)
+    table = cost_table(regions.graph, bench.board, {}, refuse)
+    request = Request(max_stages=max(1, len(regions.graph.regions)), time_limit_s=5.0)
+    plan = solve(table, request, bench.board.name)
+    return Planned(model, regions, bench.board, table, plan, checks)
+
+
+def _fallbacks(planned: Any) -> tuple[str, ...]:
+    """``operators: rule`` of every region that is not on the cpu backend."""
+    found = []
+    regions = planned.regions.graph.regions
+    for region, placement in zip(regions, planned.plan.placements, strict=True):
+        if placement.slot.backend != "cpu":
+            refusal = planned.checks.refuse(region, planned.board.engines[0], "cpu")
+            labels = "+".join(operator.label for operator in region.operators)
+            found.append(f"{labels}: {refusal.rule}: {refusal.reason}")
+    return tuple(found)
+
+
+def _feeds(proto: onnx.ModelProto, given: Sequence[Any]) -> dict[str, Any]:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    names = [info.name for info in proto.graph.input]
+    return {n: v for n, v in zip(names, given, strict=False) if n not in weights}
+
+
+def _shapes(case: Case, proto: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of the first data set for the tensors whose shape the model leaves open."""
+    given = case.data_sets[0][0] if case.data_sets else []
+    return {
+        info.name: np.shape(value)
+        for info, value in zip(proto.graph.input, given, strict=False)
+        if info.type.HasField("tensor_type") and _is_open(info.type.tensor_type)
+    }
+
+
+def _is_open(kind: onnx.TypeProto.Tensor) -> bool:
+    return not kind.HasField("shape") or any(not d.HasField("dim_value") for d in kind.shape.dim)
+
+
+def _fault(
+    case: Case, proto: onnx.ModelProto, outputs: Sequence[Any], wanted: Sequence[Any]
+) -> str:
+    """How the outputs differ from the wanted ones by onnx's tolerance; "" when they do not."""
+    from edgeweave.runtime.compare import Tolerance, compare
+
+    for info, got, want in zip(proto.graph.output, outputs, wanted, strict=False):
+        # onnx's runner allows two units in the last place of a bfloat16
+        coarse = getattr(want, "dtype", np.dtype("f4")).name == "bfloat16"
+        rtol = max(case.rtol, 2.0**-6) if coarse else case.rtol
+        found = compare(info.name, got, want, Tolerance(case.atol, rtol))
+        if not found.passed:
+            return f"{info.name!r}: {found.mismatch}, max abs error {found.max_abs:.3g}"
+    return ""
+
+
+def _judge(
+    case: Case,
+    proto: onnx.ModelProto,
+    feeds: dict[str, Any],
+    outputs: list[Any],
+    fault: str,
+    fallbacks: tuple[str, ...],
+) -> Outcome:
+    """Why the outputs are not the shipped ones: by ONNX Runtime's, by chance, or by our fault."""
+    try:
+        reference = run_reference(case.model, feeds)
+        again = run_reference(case.model, feeds)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's have no common base
+        return Outcome(case.name, Result.WRONG, f"{fault}; ONNX Runtime: {error}", fallbacks)
+    if not _fault(case, proto, outputs, reference):
+        return Outcome(case.name, Result.AS_REFERENCE, fault, fallbacks)
+    alike = all(_kind(a) == _kind(b) for a, b in zip(outputs, reference, strict=True))
+    if _fault(case, proto, again, reference) and alike:
+        return Outcome(case.name, Result.RANDOM, fault, fallbacks)
+    return Outcome(case.name, Result.WRONG, fault, fallbacks)
+
+
+def _kind(value: Any) -> tuple[str, tuple[int, ...]]:
+    return (str(getattr(value, "dtype", type(value).__name__)), np.shape(value))
+
+
+def run_reference(model: bytes, feeds: dict[str, Any]) -> list[Any]:
+    """ONNX Runtime's own outputs for the model as it is given."""
+    from edgeweave.runtime.onnxruntime_runner import OnnxRuntimeRunner
+
+    with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        runner = OnnxRuntimeRunner(path, 1)
+        try:
+            return runner.run([feeds.get(name) for name in runner.input_names])
+        finally:
+            runner.close()
+
+
+def _refuses(case: Case, proto: onnx.ModelProto) -> str:
+    """Why ONNX Runtime does not run the test itself; "" when it does."""
+    try:
+        for given, _ in case.data_sets:
+            run_reference(case.model, _feeds(proto, given))
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's have no common base
+        return f"ONNX Runtime: {str(error).splitlines()[0][:300]}"
+    return ""
+
+
+def serve(connection: Connection, place: int) -> None:
+    """A process that runs the cases sent to it; what it prints is dropped."""
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+    warnings.simplefilter("ignore")
+    bench = Bench(place)
+    try:
+        while True:
+            case = connection.recv()
+            try:
+                connection.send(run_case(case, bench))
+            except Exception as error:  # noqa: BLE001 - a fault of edgeweave is what we look for
+                detail = f"{type(error).__name__}: {str(error)[:300]}"
+                connection.send(Outcome(case.name, Result.CRASHED, detail))
+    except EOFError:
+        bench.close()
+
+
+class Job:
+    """A process that runs tests one after another; it is started anew after a crash."""
+
+    def __init__(self, place: int, queue: Iterator[Case]) -> None:
+        self._place, self._queue = place, queue
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        # no daemon: it has a child of its own, which ends with it
+        self.process = context.Process(target=serve, args=(theirs, self._place))
+        self.process.start()
+        theirs.close()
+        self.case: Case | None = None
+        self.next()
+
+    def next(self) -> None:
+        """Send the next test; without one the process ends."""
+        self.case = next(self._queue, None)
+        self.deadline = time.monotonic() + TIMEOUT_S
+        if self.case is None:
+            self.connection.close()
+            self.process.join()
+        else:
+            self.connection.send(self.case)
+
+    def take(self) -> Outcome:
+        """The outcome of the test, once the process answered or ended."""
+        case = self.case
+        if case is None:
+            raise RuntimeError("no test is being run")
+        try:
+            outcome: Outcome = self.connection.recv()
+        except EOFError:
+            self.process.join()
+            detail = f"the process ended with status {self.process.exitcode}"
+            self._start()
+            return Outcome(case.name, Result.CRASHED, detail)
+        self.next()
+        return outcome
+
+    def give_up(self) -> Outcome:
+        """End a test that takes too long."""
+        case = self.case
+        if case is None:
+            raise RuntimeError("no test is being run")
+        self.process.kill()
+        self.process.join()
+        self._start()
+        return Outcome(case.name, Result.TIMED_OUT, f"no answer within {TIMEOUT_S:.0f} s")
+
+
+def run_all(cases: Sequence[Case], jobs: int) -> Iterator[Outcome]:
+    """Run the tests in that many processes; outcomes as they come."""
+    queue = iter(cases)
+    running = [Job(place, queue) for place in range(min(jobs, len(cases)))]
+    while busy := [job for job in running if job.case is not None]:
+        ready = wait([job.connection for job in busy], timeout=1.0)
+        for job in busy:
+            if job.connection in ready:
+                yield job.take()
+            elif time.monotonic() > job.deadline:
+                yield job.give_up()
+
+
+def report(outcomes: Sequence[Outcome], lists: Sequence[str]) -> str:
+    """The counts, the reasons of fallbacks, and the tests of each listed result."""
+    counts = Counter(outcome.result for outcome in outcomes)
+    lines = [f"{counts[r]:5d}  {r.value:38s}{_MEANING.get(r, '')}".rstrip() for r in Result]
+    rules = Counter(rule for o in outcomes for rule in {f.split(": ")[1] for f in o.fallbacks})
+    lines += [f"       fallback by {rule}: {count} tests" for rule, count in rules.most_common()]
+    for outcome in sorted(outcomes, key=lambda o: o.name):
+        if outcome.result not in GOOD or outcome.result.value in lists:
+            why = "; ".join(part for part in (outcome.detail, *outcome.fallbacks) if part)
+            lines.append(f"{outcome.result.value}: {outcome.name}: {why}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--match", default="", help="only tests whose name contains this")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome there")
+    parser.add_argument(
+        "--list", action="append", default=[], metavar="RESULT",
+        choices=[result.value for result in Result], help="name the tests with this result",
+    )  # fmt: skip
+    options = parser.parse_args()
+    cases = load_cases(options.match)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="edgeweave-node-tests-") as cache:
+        os.environ["EDGEWEAVE_CACHE_DIR"] = cache
+        for outcome in run_all(cases, max(1, options.jobs)):
+            outcomes.append(outcome)
+            if sys.stderr.isatty():
+                print(f"\r{len(outcomes)}/{len(cases)}", end="", file=sys.stderr)
+    print(report(outcomes, options.list))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
+    return 0 if all(outcome.result in GOOD for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

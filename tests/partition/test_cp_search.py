@@ -1,0 +1,115 @@
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeweave.partition.baselines import valid
+from edgeweave.partition.cp_model import Task
+from edgeweave.partition.cp_search import search
+from edgeweave.partition.evaluate import check, evaluate, schedule
+from edgeweave.partition.plan import Objective
+from edgeweave.partition.problem import Problem
+from edgeweave.partition.staging import cut_into_stages
+
+
+def dense_tables(make_table, data):
+    """Tables where every decision matters: 4 regions, 3 engines, all prices different."""
+    n, width = 4, 3
+    seconds = st.integers(1, 60).map(lambda x: x / 4)
+    costs = [[data.draw(seconds) for _ in range(width)] for _ in range(n)]
+    edges = {a: [b for b in range(a + 1, n) if data.draw(st.booleans())] for a in range(n)}
+    price = st.tuples(st.integers(0, 30).map(lambda x: x / 8), st.just(0.0))
+    return make_table(
+        costs,
+        edges,
+        transfer=[[(0.0, 0.0) if a == b else data.draw(price) for b in range(3)] for a in range(3)],
+        overhead=[data.draw(st.sampled_from([0.0, 0.3])) for _ in range(width)],
+    )
+
+
+def every_schedule(table, max_stages):
+    problem = Problem(table)
+    for stage_of in product(range(max_stages), repeat=problem.size):
+        if set(stage_of) != set(range(max(stage_of) + 1)):
+            continue
+        if any(stage_of[a] > stage_of[b] for a, b in problem.edges):
+            continue
+        parts = [
+            tuple(r for r in range(problem.size) if stage_of[r] == k)
+            for k in range(max(stage_of) + 1)
+        ]
+        for slots in product(range(problem.width), repeat=len(parts)):
+            yield schedule(problem, list(zip(slots, parts, strict=True)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_integer_program_alone_equals_brute_force(make_table, data):
+    table = dense_tables(make_table, data)
+    objective = data.draw(st.sampled_from(list(Objective)))
+    plans = list(every_schedule(table, 3))
+    limit = data.draw(st.sampled_from([None, *sorted({p.latency_s for p in plans})[:5]]))
+    if objective is Objective.LATENCY:
+        limit = None
+    admitted = [p for p in plans if limit is None or p.latency_s <= limit]
+    best = min(p.value(objective) for p in admitted)
+    outcome = search(Problem(table), Task(objective, 3, limit), 1e3, 60.0)
+    assert outcome.exhausted
+    assert outcome.assignment is not None
+    plan = evaluate(table, outcome.assignment)
+    assert plan.value(objective) == pytest.approx(best, rel=1e-5)
+    assert best * (1 - 1e-5) <= outcome.bound_s <= best
+    assert limit is None or plan.latency_s <= limit * (1 + 1e-5)
+
+
+def test_a_value_read_by_two_stages_does_not_delay_the_first_reader_for_the_second(make_table):
+    # The model must not charge both transfers of r0's value to one way through the graph.
+    price = [[(0.0, 0.0) if a == b else (2.0, 0.0) for b in range(3)] for a in range(3)]
+    costs = [[1.0, None, None], [None, 3.0, None], [None, None, 3.0]]
+    table = make_table(costs, {0: [1, 2]}, transfer=price)
+    outcome = search(Problem(table), Task(Objective.LATENCY, 3), 100.0, 60.0)
+    assert outcome.assignment is not None
+    assert evaluate(table, outcome.assignment).latency_s == 6.0
+    assert outcome.bound_s == pytest.approx(6.0, rel=1e-5)
+
+
+def test_the_price_is_that_of_the_slot_the_value_comes_from(make_table):
+    price = [[(0.0, 0.0)] * 3 for _ in range(3)]
+    price[0][2], price[1][2] = (1.0, 0.0), (5.0, 0.0)
+    table = make_table([[2.0, 1.0, None], [None, None, 1.0]], {0: [1]}, transfer=price)
+    outcome = search(Problem(table), Task(Objective.LATENCY, 2), 100.0, 60.0)
+    assert outcome.assignment == ((0, (0,)), (2, (1,)))
+    assert outcome.bound_s == pytest.approx(4.0, rel=1e-5)
+
+
+def test_a_limit_that_nothing_keeps_is_proven_so(make_table):
+    table = make_table([[2.0], [2.0]], {0: [1]})
+    outcome = search(Problem(table), Task(Objective.INTERVAL, 2, latency_limit_s=3.0), 10.0, 60.0)
+    assert outcome.assignment is None
+    assert outcome.exhausted
+    assert outcome.bound_s == float("inf")
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_valid_plan_can_be_the_hint(make_table, data):
+    table = dense_tables(make_table, data)
+    problem = Problem(table)
+    slots = [data.draw(st.integers(0, 2)) for _ in range(problem.size)]
+    hint = valid(problem, cut_into_stages(problem, slots))
+    assert hint is not None
+    task = Task(Objective.LATENCY, max(3, len(hint.stages)))
+    outcome = search(problem, task, hint.latency_s, 60.0, hint=hint.assignment)
+    assert outcome.assignment is not None
+    check(problem, outcome.assignment)
+    assert schedule(problem, outcome.assignment).latency_s <= hint.latency_s * (1 + 1e-5)
+
+
+def test_a_search_stops_at_the_first_plan_that_is_good_enough(make_table):
+    table = make_table([[3.0, 2.0], [2.0, 3.0], [4.0, 5.0], [3.0, 3.0]], {0: [1, 2], 1: [3]})
+    problem = Problem(table)
+    task = Task(Objective.LATENCY, 4)
+    outcome = search(problem, task, 100.0, 60.0, stop_below_s=50.0)
+    assert outcome.assignment is not None
+    assert evaluate(table, outcome.assignment).latency_s <= 50.0
