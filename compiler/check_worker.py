@@ -21,7 +21,8 @@ TIMEOUT_S = 180.0
 class CheckWorker:
     """Sends tasks to a checking process; a new one is started after a crash or a time-out.
 
-    The process starts with the first task. What TVM writes to stderr goes to an unnamed file.
+    The process starts with the first task. What TVM writes to stderr goes to an unnamed file. Its
+    temporary files lie in a folder of ours, for a process that is killed cannot remove them.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
@@ -29,6 +30,7 @@ class CheckWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> CheckWorker:
         return self
@@ -52,6 +54,7 @@ class CheckWorker:
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeweave-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(theirs.fileno())],
@@ -59,6 +62,7 @@ class CheckWorker:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            env=os.environ | {"TMPDIR": self._folder.name},
         )
         theirs.close()
         self._connection = ours
@@ -79,7 +83,9 @@ class CheckWorker:
             self._process.wait()
         if self._log is not None:
             self._log.close()
-        self._process = self._connection = self._log = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._process = self._connection = self._log = self._folder = None
 
 
 def _failed(task: CheckTask, fault: str) -> list[CheckResult]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeweave.compiler.check_region import CheckResult, CheckTask, Verdict
 from edgeweave.compiler.check_worker import CheckWorker
+from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.regions import Regions
+from edgeweave.compiler.timing import REPEATS
 from edgeweave.partition.json_lines import append_records, read_records
 from edgeweave.partition.measurements import MeasureKey, Measurement, MeasurementStore
 from edgeweave.runtime.errors import EdgeweaveError
-from edgeweave.targets.backend import Refusal
+from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board import Board, Engine
 from edgeweave.targets.region import Region
 from edgeweave.targets.registry import find_backend
@@ -50,7 +52,7 @@ class Checks:
         self._path = folder / "checks.jsonl" if folder else None
         self._store = MeasurementStore(folder) if folder else None
         self._records: dict[tuple[str, str, str], CheckRecord] = {}
-        self._measured: dict[MeasureKey, float] = {}
+        self._measured: dict[MeasureKey, Measurement] = {}
         self.notes: list[str] = []
         self._load()
 
@@ -63,8 +65,11 @@ class Checks:
             if record.versions == _fingerprint(record.backend):
                 self._records[record.digest, record.backend, record.unit] = record
         readings = self._store.read()
-        backends = {key.backend for m in readings.measurements for key in (m.key,)}
-        self._measured = readings.seconds({name: _fingerprint(name) for name in backends})
+        backends = {m.key.backend for m in readings.measurements}
+        versions = {name: _fingerprint(name) for name in backends}
+        self._measured = {
+            m.key: m for m in readings.measurements if m.versions == versions[m.key.backend]
+        }
         self._host = readings.calibrated(self._host)
         damaged = len(skipped) + cut_off + len(readings.skipped) + readings.cut_off
         if damaged:
@@ -78,24 +83,45 @@ class Checks:
     @property
     def measured(self) -> dict[MeasureKey, float]:
         """Seconds of whole calls, by region and engine."""
-        return self._measured
+        return {key: measurement.seconds for key, measurement in self._measured.items()}
+
+    @property
+    def call_s(self) -> dict[Slot, float]:
+        """Seconds of a call that computes nothing, of each slot where it was measured."""
+        region = empty_call().graph.regions[0]
+        slots = [(e, Slot(e.name, backend)) for e in self._host.engines for backend in e.backends]
+        found = {slot: self.measurement(region, e, slot.backend) for e, slot in slots}
+        return {slot: m.seconds for slot, m in found.items() if m is not None}
+
+    def measurement(self, region: Region, engine: Engine, backend: str) -> Measurement | None:
+        """What was measured of the region on that engine of this machine."""
+        return self._measured.get(MeasureKey.of(region, engine, backend, self._host))
 
     def missing(self, regions: Regions, *, timed: bool) -> list[CheckTask]:
         """What is still to be checked: each distinct region once per kind of engine."""
+        return self.tasks(regions, timed=timed)
+
+    def tasks(
+        self, regions: Regions, *, timed: bool, fresh: bool = False, repeats: int = REPEATS
+    ) -> list[CheckTask]:
+        """Each distinct region once per kind of engine, with the backends to check it through.
+
+        Left out is what is known; with ``fresh``, only what is known not to work.
+        """
         tasks: dict[tuple[str, str, int], CheckTask] = {}
         for engine in self._host.engines:
             for region, model in zip(regions.graph.regions, regions.models, strict=True):
                 backends = tuple(
                     backend
                     for backend in engine.backends
-                    if find_refusal(region, engine, backend) is None
-                    and not self._is_known(region, engine, backend, timed=timed)
+                    if self.refuse(region, engine, backend) is None
+                    and (fresh or not self._is_known(region, engine, backend, timed=timed))
                 )
                 if not timed:
                     backends = tuple(name for name in backends if name != REFERENCE_BACKEND)
                 if backends:
                     key = MeasureKey.of(region, engine, backends[0], self._host)
-                    task = CheckTask(region, model, engine, backends, timed)
+                    task = CheckTask(region, model, engine, backends, timed, repeats)
                     tasks.setdefault((key.digest, key.unit, key.threads), task)
         return list(tasks.values())
 
@@ -135,12 +161,13 @@ class Checks:
         self._records[_record_key(task.region, task.engine, result.backend)] = record
         measurements = []
         if result.timing is not None and result.timing.seconds > 0:
-            self._measured[key] = result.timing.seconds
             timing = result.timing
             today = datetime.now(UTC).date().isoformat()
-            measurements.append(
-                Measurement(key, timing.seconds, timing.spread_s, timing.repeats, versions, today)
+            measured = Measurement(
+                key, timing.seconds, timing.spread_s, timing.repeats, versions, today
             )
+            self._measured[key] = measured
+            measurements.append(measured)
         self._write([record], measurements)
 
     def _write(self, records: Iterable[CheckRecord], measurements: Sequence[Measurement]) -> None:
@@ -152,6 +179,13 @@ class Checks:
         except EdgeweaveError as error:
             self._path = self._store = None
             warnings.warn(f"results are not kept: {error}", RuntimeWarning, stacklevel=2)
+
+    def calibrate(self, engine: Engine) -> None:
+        """Take over a calibrated engine of this machine, for this and later plans."""
+        engines = tuple(engine if e.name == engine.name else e for e in self._host.engines)
+        self._host = replace(self._host, engines=engines)
+        if self._store is not None:
+            self._store.add_calibration(self._host, engine)
 
     def refuse(self, region: Region, engine: Engine, backend: str) -> Refusal | None:
         """The static rules, then the verdict of the check on this machine."""

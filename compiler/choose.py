@@ -22,6 +22,9 @@ from edgeweave.runtime.runners import find_loader
 from edgeweave.targets.backend import Artifact, Slot, StageModel
 from edgeweave.targets.board import Engine
 
+# A machine slows down and recovers within milliseconds; a stage is timed for longer than that.
+_LEAST_S = 0.15
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -52,14 +55,18 @@ def choose(
 ) -> tuple[Artifact, Choice]:
     """Build with each backend and keep the cheapest whose outputs agree with ONNX Runtime's.
 
-    ``backends`` starts with the planned one. Without ``timed`` the first that can be built is
-    taken. Raises the first candidate's error when none can be built.
+    ``backends`` starts with the planned one. With ``timed`` the engine's other backends follow
+    when none of these will do; without, the first that can be built is taken. Raises the first
+    candidate's error when none can be built.
     """
     planned = source.stage.slot
     samples = reference_samples(source.stage.model, limit=1) if timed else []
     tried: list[tuple[Candidate, Artifact | None]] = []
     errors: list[EdgeweaveError] = []
-    for backend in backends:
+    others = [name for name in engine.backends if name not in backends] if timed else []
+    for backend in (*backends, *others):
+        if backend in others and any(artifact is not None for _, artifact in tried):
+            break
         slot = Slot(planned.engine, backend)
         stage = replace(source.stage, slot=slot)
         try:
@@ -143,7 +150,9 @@ def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
                 if cores:  # TVM's thread pool narrows the mask of the thread that sets it up
                     os.sched_setaffinity(0, cores)
                 fault = agrees(runner, built.outputs, sample)
-                times = [] if fault else time_runners([runner], sample.inputs, cores)
+                times = (
+                    [] if fault else time_runners([runner], sample.inputs, cores, least_s=_LEAST_S)
+                )
                 outcome.append((times[0].seconds if times else None, fault))
             finally:
                 runner.close()

@@ -15,11 +15,11 @@ import onnx
 import tvm
 from tvm import IRModule, relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
-from tvm.relax.frontend.onnx import from_onnx
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from edgeweave.compiler.errors import CompileError
+from edgeweave.compiler.importer import import_onnx
 from edgeweave.compiler.region_model import RegionModel
 from edgeweave.compiler.types import element_name
 from edgeweave.runtime.spec import ValueSpec
@@ -54,7 +54,7 @@ class StageBorder:
 @lru_cache(maxsize=1024)
 def _lower(digest: str, proto_bytes: bytes, target: Target) -> IRModule:
     del digest  # the readable part of the key
-    module = from_onnx(onnx.ModelProto.FromString(proto_bytes), sanitize_input_names=False)
+    module = import_onnx(onnx.ModelProto.FromString(proto_bytes))
     passes = [
         relax.transform.DecomposeOpsForInference(),
         relax.transform.CanonicalizeBindings(),

@@ -12,12 +12,14 @@ import onnx
 from edgeweave.compiler.checks import Checks
 from edgeweave.compiler.choose import Choice
 from edgeweave.compiler.dump import Dump
-from edgeweave.compiler.errors import CompileError
+from edgeweave.compiler.empty_call import empty_call
+from edgeweave.compiler.errors import BudgetMissedError
 from edgeweave.compiler.frontend import load_model
 from edgeweave.compiler.model import Model
 from edgeweave.compiler.pack import pack
 from edgeweave.compiler.regions import Regions, find_regions
-from edgeweave.compiler.stages import build_stages, bundle_content
+from edgeweave.compiler.settle import build_settled
+from edgeweave.compiler.stages import bundle_content
 from edgeweave.partition.cost_model import cost_table
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.evaluate import Schedule
@@ -71,11 +73,11 @@ class Compiled:
     bundle: Path
 
 
-def _silent(_phase: str, _done: int, _total: int, _what: str) -> None:
+def silent(_phase: str, _done: int, _total: int, _what: str) -> None:
     """Progress that nobody watches."""
 
 
-def plan_model(job: Job, progress: Progress = _silent, *, check: bool = False) -> Planned:
+def plan_model(job: Job, progress: Progress = silent, *, check: bool = False) -> Planned:
     """Read a model and place it on the board.
 
     With ``check`` every region that has no verdict yet is built and compared with ONNX Runtime
@@ -90,15 +92,19 @@ def plan_model(job: Job, progress: Progress = _silent, *, check: bool = False) -
     board = job.board or checks.host
     if check:
         missing = checks.missing(regions, timed=board.is_host)
+        if board.is_host:
+            missing += checks.missing(empty_call(), timed=True)
         checks.run(missing, lambda done, total, what: progress("check", done, total, what))
-    table = dump.table(cost_table(regions.graph, board, checks.measured, checks.refuse))
+    table = dump.table(
+        cost_table(regions.graph, board, checks.measured, checks.refuse, checks.call_s)
+    )
     progress("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
     plan = dump.plan(solve(table, job.request, board.name))
     return Planned(model, regions, board, table, plan, checks)
 
 
 def compile_model(
-    job: Job, destination: Path, progress: Progress = _silent, *, reference: bool = True
+    job: Job, destination: Path, progress: Progress = silent, *, reference: bool = True
 ) -> Compiled:
     """Plan a model, build every stage and pack the bundle.
 
@@ -110,34 +116,18 @@ def compile_model(
 
 
 def build_bundle(
-    planned: Planned, destination: Path, progress: Progress = _silent, *, reference: bool = True
+    planned: Planned, destination: Path, progress: Progress = silent, *, reference: bool = True
 ) -> Compiled:
-    """Build every stage of a plan and pack the bundle; raises like ``compile_model``."""
+    """Build every stage of a plan, or of a better one, and pack the bundle.
+
+    On this machine the stages are timed as wholes, and the plan is made again from these times.
+    Raises like ``compile_model``.
+    """
     if not planned.plan.meets:
         raise BudgetMissedError(planned)
     with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
-        built = build_stages(
-            planned.regions,
-            planned.plan,
-            planned.table,
-            planned.board,
-            planned.checks,
-            Path(folder),
-            progress,
-        )
+        planned, built = build_settled(planned, Path(folder), progress)
         progress("pack", 0, 1, str(destination))
         content = bundle_content(planned.model, planned.board, planned.plan, built, reference)
         bundle = pack(content, destination)
     return Compiled(planned, built.choices, built.schedule, bundle)
-
-
-class BudgetMissedError(CompileError):
-    """No plan meets the request; ``planned`` holds the best one and what would have to change."""
-
-    def __init__(self, planned: Planned) -> None:
-        self.planned = planned
-        super().__init__(
-            f"{planned.model.path.name} on {planned.board.name}",
-            "no plan meets the request",
-            "; ".join(planned.plan.shortfall),
-        )

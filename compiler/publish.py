@@ -29,22 +29,34 @@ def published(destination: Path) -> Iterator[Path]:
     On any failure what was written is removed, and an older bundle at ``destination`` stays as it
     was. An OSError becomes a CompileError.
     """
-    target = Path(os.path.realpath(destination))
-    try:
-        _check_destination(target, destination)
-        workspace = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", dir=target.parent))
-    except OSError as error:
-        raise _unwritable(destination, error) from error
-    try:
+    with _workspace(destination) as (workspace, target):
         unfinished = workspace / "new"
         yield unfinished
         _sync(workspace)
         _replace(unfinished, target, workspace / "old")
         _sync(target.parent)
+
+
+def check_destination(destination: Path) -> None:
+    """Raise the CompileError that publishing there now would end in, and leave no trace."""
+    with _workspace(destination):
+        pass
+
+
+@contextmanager
+def _workspace(destination: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder beside the destination that is removed at the end, and where links lead to."""
+    target = Path(os.path.realpath(destination))
+    workspace = None
+    try:
+        _check_destination(target, destination)
+        workspace = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", dir=target.parent))
+        yield workspace, target
     except OSError as error:
         raise _unwritable(destination, error) from error
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        if workspace is not None:
+            shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _unwritable(destination: Path, error: OSError) -> CompileError:

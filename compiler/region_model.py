@@ -111,7 +111,8 @@ def _canonical_names(
 
 def _all_names(body: onnx.GraphProto) -> Iterator[str]:
     """Every name that a subgraph reads or defines, those of its own subgraphs included."""
-    yield from (value.name for value in (*body.input, *body.output, *body.initializer))
+    yield from (info.name for info in (*body.input, *body.output))
+    yield from (tensor.name for tensor in body.initializer)
     for node in body.node:
         yield from (*node.input, *node.output)
         for inner in subgraphs(node):

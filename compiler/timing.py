@@ -24,11 +24,16 @@ class Timing:
 
 
 def time_runners(
-    runners: Sequence[Runner], inputs: list[Any], cores: tuple[int, ...], repeats: int = REPEATS
+    runners: Sequence[Runner],
+    inputs: list[Any],
+    cores: tuple[int, ...],
+    repeats: int = REPEATS,
+    least_s: float = 0.0,
 ) -> list[Timing]:
     """Time whole calls of each runner on the same inputs, one after the other in every round.
 
-    Each runs once untimed. A slow one is timed fewer times, at least once. On one core a call
+    Each runs once untimed. A slow one is timed fewer times, at least once; a fast one more often,
+    until it has run for ``least_s``. On one core a call
     counts the seconds that the core worked for it: what the system ran there meanwhile is left
     out, for a plan has the core to itself. On several cores it counts the seconds that passed.
     """
@@ -38,8 +43,8 @@ def time_runners(
     for runner in runners:
         begin = time.perf_counter()
         runner.run(inputs)
-        affordable = int(limit_s / max(time.perf_counter() - begin, 1e-9))
-        rounds.append(max(1, min(repeats, affordable)))
+        call_s = max(time.perf_counter() - begin, 1e-9)
+        rounds.append(max(1, int(least_s / call_s), min(repeats, int(limit_s / call_s))))
     seconds: list[list[float]] = [[] for _ in runners]
     for done in range(max(rounds, default=0)):
         for runner, count, taken in zip(runners, rounds, seconds, strict=True):

@@ -22,29 +22,57 @@ def cost_table(
     board: Board,
     measured: Mapping[MeasureKey, float] | None = None,
     refuse: Refuse = find_refusal,
+    call_s: Mapping[Slot, float] | None = None,
 ) -> CostTable:
     """What every region costs on every slot of the board, or why the slot refuses it.
 
     A slot is an engine and one of its backends. ``measured`` holds seconds of whole calls; a
-    measured cost wins over the roofline. Raises PartitionError for a board without a CPU engine.
+    measured cost wins over the roofline. ``call_s`` holds seconds of a call that computes nothing,
+    of the slots where it was measured; elsewhere the engine's figure counts. Raises PartitionError
+    for a board without a CPU engine.
     """
     slots = tuple(Slot(e.name, backend) for e in board.engines for backend in e.backends)
     entry = _entry_transfers(board)
+    overhead = _overheads(board, slots, call_s or {})
     return CostTable(
         regions=tuple(region.name for region in graph.regions),
         slots=slots,
         costs=tuple(
             tuple(
-                _cost(region, slot, board, measured or {}, refuse, _entry_s(graph, region, entry))
+                _cost(
+                    region,
+                    slot,
+                    board,
+                    measured or {},
+                    overhead[slot],
+                    refuse,
+                    _entry_s(graph, region, entry),
+                )
                 for slot in slots
             )
             for region in graph.regions
         ),
         values=graph.values,
         transfers=tuple(tuple(transfer(board, a, b) for b in slots) for a in slots),
-        stage_overhead_s=tuple(board.engine(s.engine).call_overhead_us.value / 1e6 for s in slots),
-        dram_bytes=tuple(region.bytes_moved for region in graph.regions),
+        stage_overhead_s=tuple(overhead[slot] for slot in slots),
+        dram_bytes=_dram_bytes(graph, board),
         dram_bytes_per_s=board.dram_gb_s.value * 1e9,
+    )
+
+
+def _dram_bytes(graph: RegionGraph, board: Board) -> tuple[int, ...]:
+    """What each region must move through the memory that the engines share, in every frame.
+
+    What fits into a shared cache can stay there: all weights together, and each value alone.
+    """
+    if board.cache_mib is None:
+        return tuple(region.bytes_moved for region in graph.regions)
+    cache = board.cache_mib.value * 2**20
+    streams_weights = sum(region.weight_bytes for region in graph.regions) > cache
+    return tuple(
+        (region.weight_bytes if streams_weights else 0)
+        + sum(s.nbytes or 0 for s in region.inputs + region.outputs if (s.nbytes or 0) > cache)
+        for region in graph.regions
     )
 
 
@@ -75,6 +103,7 @@ def _cost(
     slot: Slot,
     board: Board,
     measured: Mapping[MeasureKey, float],
+    overhead_s: float,
     refuse: Refuse,
     entry_s: Mapping[str, float],
 ) -> Cost | Refusal:
@@ -87,7 +116,9 @@ def _cost(
     if call_s is None:
         cost = roofline(region, engine, dram_gb_s)
     else:
-        cost = Cost(_without_call(call_s, region, engine, dram_gb_s), Source.MEASURED)
+        # Never less than the ideal roofline: an overestimated overhead makes no region free.
+        floor_s = min(call_s, ideal_seconds(region, engine, dram_gb_s))
+        cost = Cost(max(call_s - overhead_s, floor_s), Source.MEASURED)
     extra_s = entry_s[engine.name]
     if extra_s == 0:
         return cost
@@ -95,13 +126,12 @@ def _cost(
     return Cost(cost.seconds + extra_s, max(cost.source, Source.ROOFLINE, key=_SOURCES.index))
 
 
-def _without_call(call_s: float, region: Region, engine: Engine, dram_gb_s: float) -> float:
-    """Seconds of the region as part of a stage, which pays the fixed cost of its call once.
-
-    Never less than the ideal roofline, so that an overestimated overhead makes no region free.
-    """
-    floor_s = min(call_s, ideal_seconds(region, engine, dram_gb_s))
-    return max(call_s - engine.call_overhead_us.value / 1e6, floor_s)
+def _overheads(
+    board: Board, slots: tuple[Slot, ...], call_s: Mapping[Slot, float]
+) -> dict[Slot, float]:
+    """Seconds that a stage pays once on each slot, whatever it computes."""
+    figures = {e.name: e.call_overhead_us.value / 1e6 for e in board.engines}
+    return {slot: call_s.get(slot, figures[slot.engine]) for slot in slots}
 
 
 def _entry_transfers(board: Board) -> dict[str, tuple[Transfer, Transfer] | None]:

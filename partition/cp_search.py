@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 SEED = 1
+_POLL_S = 0.02
 
 Progress = Callable[[float, float], None]
 """Called with the best value and the bound so far, in seconds."""
@@ -64,8 +66,10 @@ def search(
     solver.parameters.max_time_in_seconds = max(0.0, seconds - (perf_counter() - started))
     # Probing 250 regions on 6 slots took half of a 20 s limit and gained nothing measurable.
     solver.parameters.cp_model_probing_level = 0
+    # CP-SAT would take an interrupt for its own end, and leave later ones without a handler.
+    solver.parameters.catch_sigint_signal = False
     watcher = _watcher(placement, stop_below_s, progress)
-    status = solver.solve(placement.model, watcher)
+    status = _solve(solver, placement, watcher)
     if status == cp_model.INFEASIBLE:
         return Outcome(None, float("inf"), exhausted=True)
     if status == cp_model.MODEL_INVALID:
@@ -76,6 +80,23 @@ def search(
         max(0.0, solver.best_objective_bound) * placement.unit,
         exhausted=status == cp_model.OPTIMAL,
     )
+
+
+def _solve(
+    solver: cp_model.CpSolver,
+    placement: PlacementModel,
+    watcher: cp_model.CpSolverSolutionCallback,
+) -> cp_model.CpSolverStatus:
+    """Solve in a thread, so that an interrupt ends the search and reaches the caller at once."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(solver.solve, placement.model, watcher)
+        try:
+            return future.result()
+        except BaseException:
+            while not future.done():
+                solver.stop_search()
+                wait([future], _POLL_S)
+            raise
 
 
 def _watcher(

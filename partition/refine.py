@@ -24,6 +24,15 @@ def refine(table: CostTable, stages: Sequence[BuiltTime]) -> Schedule:
 
     A measured time covers the stage's call overhead; transfers stay those of the table.
     """
+    placed = [(table.slots.index(stage.slot), stage.regions) for stage in stages]
+    return evaluate(refined_table(table, stages), placed)
+
+
+def refined_table(table: CostTable, stages: Sequence[BuiltTime]) -> CostTable:
+    """The table with the regions' costs scaled so that each stage adds up to its measured time.
+
+    A region costs the same on every slot of the same backend where it did before.
+    """
     rows = [list(row) for row in table.costs]
     for stage in stages:
         if stage.seconds is None:
@@ -32,9 +41,10 @@ def refine(table: CostTable, stages: Sequence[BuiltTime]) -> Schedule:
         net = max(stage.seconds - table.stage_overhead_s[column], 0.0)
         total = sum(table.seconds(region, column) or 0.0 for region in stage.regions)
         for region in stage.regions:
+            known = table.costs[region][column]
             part = (table.seconds(region, column) or 0.0) / total if total else 0.0
             share = part if total else 1 / len(stage.regions)
-            rows[region][column] = Cost(net * share, Source.MEASURED)
-    measured = replace(table, costs=tuple(tuple(row) for row in rows))
-    placed = [(table.slots.index(stage.slot), stage.regions) for stage in stages]
-    return evaluate(measured, placed)
+            for other, slot in enumerate(table.slots):
+                if slot.backend == stage.slot.backend and table.costs[region][other] == known:
+                    rows[region][other] = Cost(net * share, Source.MEASURED)
+    return replace(table, costs=tuple(tuple(row) for row in rows))

@@ -45,7 +45,8 @@ class Measurement:
     alone. ``interval_s`` is the time from the first finished frame of a full pipeline to the last,
     over their number minus one, and ``busy`` the share of that time that each engine ran stages.
     ``stage_s`` is the median time of each stage in a frame that ran alone, and
-    ``stage_streaming_s`` in the full pipeline.
+    ``stage_streaming_s`` in the full pipeline. ``misses`` counts the frames that ran alone and took
+    longer than the bundle's budget; None when it has none.
     """
 
     word: str
@@ -56,6 +57,7 @@ class Measurement:
     busy: Mapping[str, float]
     stage_s: Mapping[str, float]
     stage_streaming_s: Mapping[str, float]
+    misses: int | None
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -92,7 +94,12 @@ def measure(
         busy=_busy(pipeline, streamed, window),
         stage_s=_stage_medians(pipeline, alone),
         stage_streaming_s=_stage_medians(pipeline, streamed),
+        misses=_misses(alone, pipeline.bundle.manifest.budget_s),
     )
+
+
+def _misses(results: Sequence[FrameResult], budget_s: float | None) -> int | None:
+    return None if budget_s is None else sum(r.latency_s > budget_s for r in results)
 
 
 def _run_alone(pipeline: Pipeline, frame: Mapping[str, Any]) -> FrameResult:

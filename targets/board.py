@@ -62,7 +62,8 @@ class Link:
 class Board:
     """A named SoC or module.
 
-    ``dram_gb_s`` is the bandwidth of the memory that all engines share, in 10^9 bytes per second.
+    ``dram_gb_s`` is the bandwidth of the memory that all engines share, in 10^9 bytes per second,
+    ``cache_mib`` the cache before it that they share too (None: not known, counted as none).
     ``is_host`` marks the machine edgeweave runs on, where costs can be measured and stages run.
     ``identity`` distinguishes two machines or revisions under one name; measurements carry it.
     """
@@ -74,6 +75,7 @@ class Board:
     dram_gb_s: Quantity
     is_host: bool = False
     identity: str = ""
+    cache_mib: Quantity | None = None
 
     def engine(self, name: str) -> Engine:
         """The engine of that name; KeyError when there is none."""
@@ -92,6 +94,8 @@ class Board:
     def quantities(self) -> dict[str, Quantity]:
         """Every number of the board, by a dotted name (``engine.a53.clock_ghz``)."""
         found = {"memory.dram_gb_s": self.dram_gb_s}
+        if self.cache_mib is not None:
+            found["memory.cache_mib"] = self.cache_mib
         for engine in self.engines:
             prefix = f"engine.{engine.name}"
             found |= {f"{prefix}.peak_{p}_gops": q for p, q in engine.peak_gops.items()}

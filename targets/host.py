@@ -71,6 +71,7 @@ def describe_host(cpu: Cpu, speed: HostSpeed) -> Board:
         dram_gb_s=Quantity(2 * max(copy.values()), _copied(speed, "best, reads and writes")),
         is_host=True,
         identity=cpu.identity,
+        cache_mib=Quantity(cpu.cache_mib, "last-level cache, as the system states it"),
     )
 
 

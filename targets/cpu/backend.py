@@ -84,11 +84,16 @@ BACKEND = CpuBackend()
 
 
 def _compile(stage: str, lowered: Any, target: Any, library: Path) -> None:
+    import tvm
     from tvm import relax
+    from tvm.tirx import PrimFunc
 
     def link(output: str, objects: Sequence[str], **_options: Any) -> None:
         _link(stage, output, objects)
 
+    if not any(isinstance(function, PrimFunc) for function in lowered.functions.values()):
+        # without any machine code TVM hands C source to the linker; one empty kernel prevents it
+        lowered = tvm.IRModule({**lowered.functions, "nothing": _empty_kernel()})
     try:
         # "default" lowers what is there, plans memory and makes calls; fusion is done by now
         built = relax.build(lowered, target, relax_pipeline=relax.get_pipeline("default"))
@@ -99,6 +104,13 @@ def _compile(stage: str, lowered: Any, target: Any, library: Path) -> None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1][:240] if lines else type(error).__name__
         raise BuildError(stage, f"TVM cannot build it ({reason})") from error
+
+
+def _empty_kernel() -> Any:
+    from tvm import tirx
+
+    kernel = tirx.PrimFunc([], tirx.Evaluate(0))
+    return kernel.with_attr("global_symbol", "nothing")
 
 
 def _link(stage: str, output: str, objects: Sequence[str]) -> None:

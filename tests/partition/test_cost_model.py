@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from edgeweave.partition.cost_model import cost_table, transfer
@@ -186,3 +188,24 @@ def test_a_board_without_a_cpu_cannot_be_costed() -> None:
     board = Board("b", "", (BOARD.engine("npu"),), (), q(16.0))
     with pytest.raises(PartitionError, match="board b: has no CPU engine"):
         cost_table(GRAPH, board, refuse=take_all)
+
+
+def test_a_measured_call_replaces_the_engine_s_figure_on_its_slot_alone() -> None:
+    slot = Slot("big", "onnxruntime")
+    key = MeasureKey.of(GRAPH.regions[1], BOARD.engine("big"), "onnxruntime", BOARD)
+    table = cost_table(GRAPH, BOARD, {key: 5e-3}, take_all, {slot: 1e-3})
+    assert table.stage_overhead_s == pytest.approx((20e-6, 1e-3, 20e-6, 20e-6))
+    assert seconds(table.costs[1][1]) == pytest.approx(4e-3)
+
+
+@pytest.mark.parametrize(
+    ("cache_bytes", "traffic"),
+    [(2048, 10**4), (4096, 10**4 - 2 * TENSOR), (6144, 0)],
+)
+def test_what_fits_into_the_shared_cache_is_no_traffic(cache_bytes: int, traffic: int) -> None:
+    weights = 10**4 - 2 * TENSOR
+    regions = (replace(GRAPH.regions[0], weight_bytes=weights), *GRAPH.regions[1:])
+    regions = (regions[0], replace(regions[1], weight_bytes=3000), regions[2])
+    board = replace(BOARD, cache_mib=q(cache_bytes / 2**20))
+    table = cost_table(replace(GRAPH, regions=regions), board, refuse=take_all)
+    assert table.dram_bytes[0] == traffic

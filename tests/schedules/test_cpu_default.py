@@ -96,7 +96,8 @@ def test_a_convolution_is_tiled_for_vectors_and_threads():
 def test_a_kernel_of_few_elements_gets_neither_vectors_nor_threads():
     (kernel,) = kernels(fused(*CASES["few elements"]))
     text = schedule_kernel(kernel, 16).script()
-    assert "vectorized" not in text and "parallel" not in text
+    assert "vectorized" not in text
+    assert "parallel" not in text
 
 
 def test_the_attributes_of_a_function_survive_its_schedule():

@@ -2,7 +2,7 @@ from edgeweave.targets.cpu.operators import OPERATORS
 
 # Of other domains than ONNX's own.
 OTHER_DOMAINS = set(
-    "AllClassNMS BiasGelu EmbedLayerNormalization FastGelu MatMulInteger16 "
+    "AllClassNMS Attention BiasGelu EmbedLayerNormalization FastGelu MatMulInteger16 "
     "SkipLayerNormalization".split()
 )
 SIZE_DEPENDS_ON_THE_DATA = {"Compress", "NonZero", "Range", "Unique"}

@@ -1,0 +1,69 @@
+"""A placement as JSON data: the plan, the model it is for, and what became of both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edgeweave.compiler.cli.fallbacks import FALLBACK, find_fallbacks
+from edgeweave.partition.plan_json import plan_to_json
+
+if TYPE_CHECKING:
+    from edgeweave.compiler.pipeline import Compiled, Planned
+    from edgeweave.targets.board import Board
+
+
+def planned_data(planned: Planned) -> dict[str, Any]:
+    """The plan with its model, its rewrites and warnings, and what fell back."""
+    model = planned.model
+    return plan_to_json(planned.plan) | {
+        "model": model.path.name,
+        "model_digest": model.digest,
+        "rewrites": [asdict(rewrite) for rewrite in model.rewrites if rewrite.count],
+        "warnings": [*model.warnings, *planned.checks.notes],
+        "origins": origins(planned.board),
+        "unchecked": _unchecked(planned),
+        "fallbacks": find_fallbacks(planned.plan).to_json(),
+    }
+
+
+def compiled_data(compiled: Compiled) -> dict[str, Any]:
+    """What was planned, how each stage was built, and the bundle."""
+    build = [asdict(choice) for choice in compiled.choices]
+    schedule = compiled.schedule
+    return planned_data(compiled.planned) | {
+        "build": build,
+        "predicted": {
+            "latency_s": schedule.latency_s,
+            "interval_s": schedule.interval_s,
+            "interval_limit": schedule.interval_limit,
+        },
+        "fallbacks": find_fallbacks(compiled.planned.plan, build).to_json(),
+        "bundle": {"path": str(compiled.bundle), "bytes": _bytes(compiled)},
+    }
+
+
+def origins(board: Board) -> dict[str, int]:
+    """How many numbers the board has, and how many of them nothing stands behind."""
+    quantities = board.quantities().values()
+    return {
+        "numbers": len(quantities),
+        "unsourced": sum(not quantity.is_sourced for quantity in quantities),
+    }
+
+
+def _unchecked(planned: Planned) -> int:
+    """Regions whose placed code was never compared with ONNX Runtime's on this machine."""
+    return sum(
+        placement.slot.backend != FALLBACK
+        and not planned.checks.is_checked(region, placement.slot.backend)
+        for region, placement in zip(
+            planned.regions.graph.regions, planned.plan.placements, strict=True
+        )
+    )
+
+
+def _bytes(compiled: Compiled) -> int:
+    bundle = compiled.bundle
+    files = bundle.rglob("*") if bundle.is_dir() else [bundle]
+    return sum(path.stat().st_size for path in files if path.is_file())

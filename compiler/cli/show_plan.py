@@ -1,0 +1,197 @@
+"""A placement as text: model, stages, proof, other methods, refusals, regions, fallbacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from edgeweave.compiler.cli.fallbacks import find_fallbacks
+from edgeweave.compiler.cli.text import DASH, counted, duration, table
+from edgeweave.partition.plan import Placement, Plan
+
+
+def show_model(data: Mapping[str, Any], plan: Plan) -> Iterator[str]:
+    """The model, the board, and what the front end did."""
+    regions = counted(len(plan.placements), "region")
+    yield f"{data.get('model', 'a model')} on {plan.board}: {regions}"
+    done = [_rewrite(entry) for entry in data.get("rewrites", ())]
+    yield f"rewrites: {', '.join(done) or 'none'}"
+
+
+def _rewrite(entry: Mapping[str, Any]) -> str:
+    note = f" ({entry['note']})" if entry.get("note") else ""
+    return f"{entry['name']} {entry['count']}{note}"
+
+
+def show_plan(plan: Plan) -> Iterator[str]:
+    """Stages, predicted numbers and how good they are."""
+    yield ""
+    yield "stages, all times predicted"
+    rows = [
+        [
+            f"s{stage.index}",
+            stage.slot.engine,
+            stage.slot.backend,
+            str(len(stage.regions)),
+            duration(stage.compute_s),
+            duration(stage.transfer_s),
+            ", ".join(f"{count} {source}" for source, count in stage.sources.items()),
+        ]
+        for stage in plan.stages
+    ]
+    headers = ["stage", "engine", "backend", "regions", "compute", "transfer", "costs"]
+    yield from table(headers, rows)
+    yield ""
+    yield from _numbers(plan)
+    yield ""
+    yield "what other methods make of the same costs, predicted"
+    rows = [["this plan", duration(plan.latency_s), duration(plan.interval_s)]]
+    rows += [[b.name, duration(b.latency_s), duration(b.interval_s)] for b in plan.baselines]
+    yield from table(["method", "latency", "interval"], rows)
+
+
+def _numbers(plan: Plan) -> Iterator[str]:
+    request, proof = plan.request, plan.certificate
+    yield f"predicted latency:  {duration(plan.latency_s)}" + _limit(
+        plan.latency_s, request.budget_s, "the budget"
+    )
+    yield (
+        f"predicted interval: {duration(plan.interval_s)} ({1 / plan.interval_s:.1f} frames/s), "
+        f"set by {plan.interval_limit}"
+        + _limit(plan.interval_s, request.max_interval_s, "the limit")
+    )
+    state = "proven optimal" if proof.optimal else f"gap {proof.gap:.2%}"
+    yield (
+        f"lower bound:        {duration(proof.bound_s)} on the {proof.objective}, {state} "
+        f"({proof.solver}, {duration(proof.wall_s)})"
+    )
+    yield f"scope of the bound: {proof.scope}"
+
+
+def _limit(value: float, limit: float | None, name: str) -> str:
+    if limit is None:
+        return ""
+    return f", {'within' if value <= limit * (1 + 1e-9) else 'over'} {name} of {duration(limit)}"
+
+
+def show_shortfall(plan: Plan) -> Iterator[str]:
+    """What would have to change for the request to be met; nothing when it is met."""
+    if plan.shortfall:
+        yield ""
+        yield "what would have to change"
+        yield from (f"  {sentence}" for sentence in plan.shortfall)
+
+
+def show_placement(plan: Plan, *, every_region: bool) -> Iterator[str]:
+    """Where the regions went: counted by slot, or each with why it is nowhere else."""
+    yield ""
+    if every_region:
+        yield "regions, times predicted"
+        for placement in plan.placements:
+            yield from _region(placement)
+    else:
+        yield "placement"
+        slots: dict[str, list[Placement]] = {}
+        for placement in plan.placements:
+            slots.setdefault(str(placement.slot), []).append(placement)
+        rows = [
+            [slot, str(len(placed)), duration(sum(p.seconds for p in placed))]
+            for slot, placed in slots.items()
+        ]
+        yield from table(["slot", "regions", "predicted"], rows)
+    yield from _refusals(plan)
+
+
+def _region(placement: Placement) -> Iterator[str]:
+    yield (
+        f"  {placement.region}: s{placement.stage} on {placement.slot}, "
+        f"{duration(placement.seconds)} {placement.source}"
+    )
+    for other in placement.alternatives:
+        rule = f" [{other.rule}]" if other.rule else ""
+        yield f"    not {other.slot}: {other.verdict}: {other.reason}{rule}"
+
+
+def _refusals(plan: Plan) -> Iterator[str]:
+    """Refusals by slot and rule, each with its most frequent reason."""
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for placement in plan.placements:
+        for other in placement.alternatives:
+            if other.verdict == "refused":
+                key = (str(other.slot), other.rule)
+                reasons.setdefault(key, Counter())[other.reason] += 1
+    if not reasons:
+        return
+    yield ""
+    yield "refused"
+    rows = []
+    for (slot, rule), counts in reasons.items():
+        text, _ = counts.most_common(1)[0]
+        more = f" (and {counted(len(counts) - 1, 'other reason')})" if len(counts) > 1 else ""
+        rows.append([slot, rule, str(counts.total()), text + more])
+    yield from table(["slot", "rule", "regions", "reason"], rows)
+
+
+def show_build(data: Mapping[str, Any]) -> Iterator[str]:
+    """What was built for each stage and what was kept, and the numbers that follow."""
+    build: Sequence[Mapping[str, Any]] = data["build"]
+    yield ""
+    yield "built"
+    rows = []
+    for choice in build:
+        for candidate in choice["candidates"]:
+            planned = "planned" if candidate["slot"] == choice["planned"] else ""
+            took = candidate["seconds"]
+            rows.append(
+                [
+                    choice["stage"],
+                    candidate["slot"]["backend"],
+                    planned,
+                    f"{duration(took)} measured" if took is not None else DASH,
+                    _verdict(choice, candidate),
+                ]
+            )
+    yield from table(["stage", "backend", "", "whole call", "verdict"], rows)
+    predicted = data["predicted"]
+    yield ""
+    yield "with the stages as built"
+    yield f"predicted latency:  {duration(predicted['latency_s'])}"
+    yield (
+        f"predicted interval: {duration(predicted['interval_s'])}, "
+        f"set by {predicted['interval_limit']}"
+    )
+
+
+def _verdict(choice: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
+    if candidate["slot"] == choice["slot"]:
+        return "kept"
+    if candidate["fault"]:
+        return f"unusable: {' '.join(candidate['fault'].split())}"
+    return "slower"
+
+
+def show_origins(board: str, origins: Mapping[str, int] | None) -> Iterator[str]:
+    """How many of the board's numbers nothing stands behind."""
+    if origins is None:
+        yield f"numbers of {board}: not known here, its board file is not at hand"
+    else:
+        yield (
+            f"numbers of {board}: {origins['numbers']}, of which {origins['unsourced']} UNSOURCED"
+        )
+
+
+def show_end(
+    plan: Plan, build: Sequence[Mapping[str, Any]] = (), unchecked: int = 0
+) -> Iterator[str]:
+    """What is not checked, what ONNX Runtime runs by choice, and last what fell back."""
+    fallbacks = find_fallbacks(plan, build)
+    yield ""
+    if unchecked:
+        yield (
+            f"unchecked: {unchecked} of {len(plan.placements)} regions were not yet compared with "
+            "ONNX Runtime on this machine; --check and compile do it"
+        )
+    if fallbacks.by_cost:
+        yield fallbacks.choice
+    yield fallbacks.sentence

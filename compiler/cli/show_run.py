@@ -1,0 +1,114 @@
+"""A run as text: latency, interval, engines, stages, verification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgeweave.compiler.cli.text import DASH, counted, digits, duration, table
+
+_HUNDRED = 100  # below so many frames the nearest-rank p99 is the maximum
+
+
+def show_run(data: Mapping[str, Any]) -> Iterator[str]:
+    """Everything about one run of a bundle."""
+    yield f"{data['model']} on {data['board']}, from {data['bundle']}"
+    yield _inputs(data["inputs"])
+    measured = data["measurement"]
+    word = measured["word"]
+    yield ""
+    yield from _latency(data, measured, word)
+    yield ""
+    yield from _compared(data, measured, word)
+    yield ""
+    yield from _engines(measured, word)
+    yield ""
+    yield from _stages(data, measured, word)
+    if data["verification"] is not None:
+        yield ""
+        yield from _verification(data["verification"])
+
+
+def _inputs(inputs: Mapping[str, Any]) -> str:
+    if not inputs["random"]:
+        return "inputs: the given ones, the same in every frame"
+    distinct = counted(inputs["distinct"], "frame")
+    return f"inputs: random, seed {inputs['seed']}, {distinct} over and over"
+
+
+def _latency(data: Mapping[str, Any], measured: Mapping[str, Any], word: str) -> Iterator[str]:
+    latency, frames = measured["latency"], measured["frames"]
+    few = f"; p99 and above of {frames} frames are their maximum" if frames < _HUNDRED else ""
+    counts = f"{frames} frames, {measured['warmup']} before{few}"
+    yield f"latency of frames that run alone, {word} ({counts})"
+    keys = ("p50", "p90", "p99", "p999", "max")
+    names = ("p50", "p90", "p99", "p99.9", "max")
+    yield from table(names, [[duration(latency[f"{key}_s"]) for key in keys]])
+    if data["budget_s"] is None:
+        yield "  no budget was set"
+    else:
+        yield (
+            f"  over the budget of {duration(data['budget_s'])}: "
+            f"{measured['misses']} of {frames} frames"
+        )
+
+
+def _compared(data: Mapping[str, Any], measured: Mapping[str, Any], word: str) -> Iterator[str]:
+    predicted, ratio = data["predicted"], data["ratio"]
+    rows = [
+        [
+            "latency (p50)",
+            duration(measured["latency"]["p50_s"]),
+            duration(predicted["latency_s"]),
+            _number(ratio["latency"]),
+        ],
+        [
+            "interval",
+            duration(measured["interval_s"]),
+            duration(predicted["interval_s"]),
+            _number(ratio["interval"]),
+        ],
+    ]
+    yield from table(["", word, "predicted", f"{word} / predicted"], rows)
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else digits(value)
+
+
+def _engines(measured: Mapping[str, Any], word: str) -> Iterator[str]:
+    rows = [[name, f"{share:.0%}"] for name, share in measured["busy"].items()]
+    yield from table(["engine", f"busy in the full pipeline, {word}"], rows)
+
+
+def _stages(data: Mapping[str, Any], measured: Mapping[str, Any], word: str) -> Iterator[str]:
+    rows = [
+        [
+            stage["name"],
+            duration(measured["stage_s"][stage["name"]]),
+            duration(measured["stage_streaming_s"][stage["name"]]),
+            duration(stage["predicted_s"]),
+        ]
+        for stage in data["stages"]
+    ]
+    headers = ["stage (medians)", f"alone, {word}", f"overlapped, {word}", "predicted"]
+    yield from table(headers, rows)
+
+
+def _verification(found: Mapping[str, Any]) -> Iterator[str]:
+    allowed = found["tolerance"]
+    frames = counted(found["frames"], "distinct frame")
+    yield (
+        f"verification against ONNX Runtime: {'passed' if found['passed'] else 'FAILED'} "
+        f"({frames}, |a - b| <= {allowed['atol']:g} + {allowed['rtol']:g} |b|)"
+    )
+    rows = [
+        [
+            output["name"],
+            f"{output['max_abs']:.3g}",
+            f"{output['max_rel']:.3g}",
+            output["mismatch"] or "equal within the tolerance",
+        ]
+        for output in found["outputs"]
+    ]
+    yield from table(["output", "max abs error", "max rel error", ""], rows)
