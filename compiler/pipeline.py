@@ -29,6 +29,9 @@ from edgeweave.targets.board import Board
 from edgeweave.targets.cache import open_cache
 from edgeweave.targets.host import detect_host
 
+# A stage built as a whole has been measured down to a third of the sum of its regions.
+_SUM_OVER_STAGE = 4.0
+
 # (phase, steps done, steps in all, what is being done)
 Progress = Callable[[str, int, int, str], None]
 
@@ -123,11 +126,25 @@ def build_bundle(
     On this machine the stages are timed as wholes, and the plan is made again from these times.
     Raises like ``compile_model``.
     """
-    if not planned.plan.meets:
+    if not _may_meet(planned):
         raise BudgetMissedError(planned)
     with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
         planned, built = build_settled(planned, Path(folder), progress)
+        if not planned.plan.meets:
+            raise BudgetMissedError(planned)
         progress("pack", 0, 1, str(destination))
         content = bundle_content(planned.model, planned.board, planned.plan, built, reference)
         bundle = pack(content, destination)
     return Compiled(planned, built.choices, built.schedule, bundle)
+
+
+def _may_meet(planned: Planned) -> bool:
+    """Whether building is worth while: what is summed over regions is less in a built stage."""
+    plan = planned.plan
+    if plan.meets or not planned.board.is_host:
+        return plan.meets
+    pairs = (
+        (plan.latency_s, plan.request.budget_s),
+        (plan.interval_s, plan.request.max_interval_s),
+    )
+    return all(limit is None or value <= _SUM_OVER_STAGE * limit for value, limit in pairs)

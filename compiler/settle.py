@@ -62,7 +62,8 @@ def build_settled(
         progress("plan", number, _ROUNDS, "from the measured stages")
         plan = solve(table, again, planned.board.name, built.schedule.assignment)
         planned = replace(planned, table=table, plan=replace(plan, request=request))
-    return min(tried, key=lambda pair: _rank(request, pair[1].schedule))
+    best, built = min(tried, key=lambda pair: _rank(request, pair[1].schedule))
+    return _judged(best, built), built
 
 
 def _key(plan: Plan) -> tuple[object, ...]:
@@ -74,6 +75,23 @@ def _is_close(plan: Plan, measured: Schedule) -> bool:
     return all(abs(a - b) <= _CLOSE * max(a, b) for a, b in pairs)
 
 
+def _judged(planned: Planned, built: BuiltStages) -> Planned:
+    """The plan with the verdict of its measured stages in place of that of its predicted ones."""
+    if not planned.board.is_host:
+        return planned
+    plan, measured = planned.plan, built.schedule
+    if _limits(plan.request).admit(measured):
+        return replace(planned, plan=replace(plan, meets=True, shortfall=()))
+    took = (
+        f"As built, a frame takes {measured.latency_s * 1e3:.4g} ms and the interval is "
+        f"{measured.interval_s * 1e3:.4g} ms, by the measured times of the stages."
+    )
+    return replace(planned, plan=replace(plan, meets=False, shortfall=(took, *plan.shortfall)))
+
+
+def _limits(request: Request) -> Limits:
+    return Limits(request.budget_s, request.max_interval_s)
+
+
 def _rank(request: Request, measured: Schedule) -> tuple[bool, float]:
-    limits = Limits(request.budget_s, request.max_interval_s)
-    return not limits.admit(measured), measured.value(request.objective)
+    return not _limits(request).admit(measured), measured.value(request.objective)

@@ -37,11 +37,9 @@ def rule_section(backend: str, rules: Iterable[tuple[str, str]]) -> str:
 
 def cli_page() -> str:
     """The page of every command and its options."""
-    from edgeweave.compiler.cli import main
+    from edgeweave.compiler.cli import program
 
-    if not isinstance(main, click.Command):
-        raise TypeError("edgeweave.compiler.cli:main is not a click command")
-    return "\n".join([NOTE, "# The command line\n", *command_sections(main, "edgeweave")])
+    return "\n".join([NOTE, "# The command line\n", *command_sections(program, "edgeweave")])
 
 
 def rules_page() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -63,6 +62,8 @@ def _tell(error: Exception, settings: Settings) -> int:
         error.show()
         return error.exit_code
     if settings.traceback:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, EdgeweaveError):
         _say(f"error: {message(error)}")

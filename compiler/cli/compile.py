@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from edgeweave.compiler.cli.settings import settings_of, verb
 from edgeweave.compiler.errors import BudgetMissedError, CompileError
 
 if TYPE_CHECKING:
-    from edgeweave.compiler.pipeline import Compiled
+    from edgeweave.compiler.pipeline import Compiled, Job, Planned
 
 
 @verb("compile", "Place and build a model; write a bundle.")
@@ -48,46 +50,53 @@ def command(
     this machine, timed; that is remembered. Exits with 4 when no plan meets the budget, and writes
     nothing then.
     """
-    from edgeweave.compiler.cli.narrate import Narrator
     from edgeweave.compiler.cli.plan import print_plan, tell_warnings
+    from edgeweave.compiler.publish import check_destination
 
-    check_output(output)
-    job = make_job(target, wish)
+    with _folder_for(output):
+        check_destination(output)
+        job = make_job(target, wish)
+        planned, compiled = _compile(context, job, output, reference=not no_reference)
+        if compiled is None:
+            print_plan(planned, as_json=as_json, every_region=False)
+            tell_warnings(context, planned)
+            raise BudgetMissedError(planned)
+    _print(compiled, as_json)
+    tell_warnings(context, compiled.planned)
+
+
+def _compile(
+    context: click.Context, job: Job, output: Path, *, reference: bool
+) -> tuple[Planned, Compiled | None]:
+    """What was planned and, unless it does not meet the request, what was built of it."""
+    from edgeweave.compiler.cli.narrate import Narrator
     from edgeweave.compiler.pipeline import build_bundle, plan_model
 
     with Narrator(settings_of(context)) as narrator:
         planned = plan_model(job, narrator, check=True)
-    if not planned.plan.meets:
-        print_plan(planned, as_json=as_json, every_region=False)
-        tell_warnings(context, planned)
-        raise BudgetMissedError(planned)
-    with Narrator(settings_of(context)) as narrator:
-        make_parent(output)
-        compiled = build_bundle(planned, output, narrator, reference=not no_reference)
-    _print(compiled, as_json)
-    tell_warnings(context, planned)
+        try:
+            return planned, build_bundle(planned, output, narrator, reference=reference)
+        except BudgetMissedError as error:
+            return error.planned, None
 
 
-def check_output(output: Path) -> None:
-    """Find out before minutes of work that nothing can be written there; raises CompileError."""
-    from edgeweave.compiler.publish import check_destination
-
+@contextmanager
+def _folder_for(output: Path) -> Iterator[None]:
+    """Make the folder that the bundle goes into; take it away again when there is no bundle."""
     parent = output.absolute().parent
-    existing = next((p for p in (parent, *parent.parents) if os.path.lexists(p)), parent)
-    if existing == parent:
-        check_destination(output)
-    elif not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        what = "is not writable" if existing.is_dir() else "is no folder"
-        raise CompileError(str(output), f"{existing} {what}", "Write the bundle elsewhere")
-
-
-def make_parent(output: Path) -> None:
-    """Make the folder that the bundle goes into; raises CompileError."""
+    missing = list(takewhile(lambda folder: not folder.exists(), (parent, *parent.parents)))
     try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"its folder cannot be made ({error.strerror})"
+        reason = f"its folder {parent} cannot be made ({error.strerror})"
         raise CompileError(str(output), reason, "Write the bundle elsewhere") from error
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # something else was put there meanwhile
+                folder.rmdir()
+        raise
 
 
 def _print(compiled: Compiled, as_json: bool) -> None:

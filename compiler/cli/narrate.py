@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -39,7 +40,7 @@ class Narrator(AbstractContextManager["Narrator"]):
         self._told_at = 0.0
 
     def __enter__(self) -> Narrator:
-        if not self._quiet and sys.stderr.isatty():
+        if not self._quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
             self._bars = _bars()
             self._bars.start()
         return self

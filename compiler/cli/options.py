@@ -62,6 +62,24 @@ class Rate(click.ParamType[float]):
         return rate
 
 
+class Tolerance(click.ParamType[float]):
+    """A difference that is allowed: finite and not below 0."""
+
+    name = "tolerance"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse the text; a usage error names an example."""
+        try:
+            allowed = float(value)
+        except ValueError:
+            allowed = -1.0
+        if not 0 <= allowed < _INFINITY:
+            self.fail(f"{value!r} is not a tolerance; write 0.001", param, ctx)
+        return allowed
+
+
 class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """The shape of an input: ``name=1,3,224,224``; ``name=`` is a scalar."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -49,6 +48,8 @@ class Program(click.Group):
 
 def _show_version(context: click.Context, _option: click.Parameter, value: bool) -> None:
     if value:
+        from importlib.metadata import version
+
         click.echo(f"edgeweave {version('edgeweave')}")
         context.exit()
 

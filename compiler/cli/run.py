@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeweave.compiler.cli.options import Tolerance
 from edgeweave.compiler.cli.settings import Settings, settings_of, verb
 
 if TYPE_CHECKING:
@@ -37,12 +38,8 @@ if TYPE_CHECKING:
     help="Frames that run untimed before.",
 )
 @click.option("--verify", is_flag=True, help="Compare with ONNX Runtime on the original model.")
-@click.option(
-    "--atol", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="For --verify."
-)
-@click.option(
-    "--rtol", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="For --verify."
-)
+@click.option("--atol", type=Tolerance(), default=1e-3, show_default=True, help="For --verify.")
+@click.option("--rtol", type=Tolerance(), default=1e-3, show_default=True, help="For --verify.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the random inputs.")
 @click.option(
     "--outputs",
@@ -72,8 +69,8 @@ def command(
     from edgeweave.compiler.cli.frames import read_frame
 
     given = read_frame(inputs) if inputs else None
+    from edgeweave.runtime import compare
     from edgeweave.runtime.bundle import open_bundle
-    from edgeweave.runtime.compare import Tolerance
     from edgeweave.runtime.pipeline import Pipeline
 
     with open_bundle(bundle) as opened:
@@ -82,7 +79,7 @@ def command(
         distinct = (
             [given] if given is not None else random_frames(opened.manifest.inputs, frames, seed)
         )
-        tolerance = Tolerance(atol, rtol) if verify else None
+        tolerance = compare.Tolerance(atol, rtol) if verify else None
         with Pipeline(opened) as pipeline:
             data = _run(settings_of(context), pipeline, distinct, (frames, warmup), tolerance)
             if outputs is not None:

@@ -156,10 +156,14 @@ def show_build(data: Mapping[str, Any]) -> Iterator[str]:
     predicted = data["predicted"]
     yield ""
     yield "with the stages as built"
-    yield f"predicted latency:  {duration(predicted['latency_s'])}"
+    request = data["request"]
+    yield f"predicted latency:  {duration(predicted['latency_s'])}" + _limit(
+        predicted["latency_s"], request["budget_s"], "the budget"
+    )
     yield (
         f"predicted interval: {duration(predicted['interval_s'])}, "
         f"set by {predicted['interval_limit']}"
+        + _limit(predicted["interval_s"], request["max_interval_s"], "the limit")
     )
 
 

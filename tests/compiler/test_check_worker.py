@@ -1,4 +1,5 @@
 import os
+import tempfile
 import time
 
 from edgeweave.compiler.check_region import CheckTask, Verdict
@@ -55,3 +56,13 @@ def test_a_worker_nobody_used_starts_no_process_and_closes_twice():
     worker.close()
     worker.close()
     assert worker._process is None
+
+
+def test_what_a_killed_process_leaves_in_its_temporary_folder_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    task = Fatal(exec, "import os, tempfile; tempfile.mkdtemp(); os.abort()")
+    with CheckWorker() as worker:
+        (result,) = worker.check(task)
+    assert result.detail == "killed by signal 6"
+    assert list(tmp_path.iterdir()) == []

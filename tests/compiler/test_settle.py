@@ -4,6 +4,7 @@ import onnx
 import pytest
 
 from edgeweave.compiler import choose
+from edgeweave.compiler.errors import BudgetMissedError
 from edgeweave.compiler.pipeline import Job, build_bundle, plan_model, silent
 from edgeweave.compiler.settle import build_settled
 from edgeweave.partition.costs import Cost, Source
@@ -81,3 +82,33 @@ def test_a_bundle_states_the_times_of_its_stages(misled, steady, tmp_path):
         assert [stage.name for stage in bundle.manifest.stages] == [
             stage.name for stage in compiled.planned.plan.stages
         ]
+
+
+def within_budget(planned, budget_s):
+    request = replace(REQUEST, budget_s=budget_s)
+    return replace(planned, plan=solve(planned.table, request, "host"))
+
+
+def test_a_budget_that_the_sums_miss_and_the_built_stages_meet_is_met(misled, steady, tmp_path):
+    slow = within_budget(misled, 7e-3)
+    assert not slow.plan.meets
+    compiled = build_bundle(slow, tmp_path / "m.bundle")
+    assert compiled.planned.plan.meets
+    assert compiled.planned.plan.shortfall == ()
+    assert compiled.schedule.latency_s <= 7e-3
+
+
+def test_a_budget_that_the_built_stages_miss_is_missed_and_nothing_is_packed(
+    planned, steady, tmp_path
+):
+    rows = [tuple(Cost(1e-5, Source.ROOFLINE) for _ in planned.table.slots) for _ in range(6)]
+    quick = within_budget(replace(planned, table=replace(planned.table, costs=tuple(rows))), 5e-3)
+    assert quick.plan.meets
+    with pytest.raises(BudgetMissedError, match="As built, a frame takes 6"):
+        build_bundle(quick, tmp_path / "m.bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_far_below_the_sums_is_refused_without_building(misled, tmp_path):
+    with pytest.raises(BudgetMissedError):
+        build_bundle(within_budget(misled, 1e-6), tmp_path / "m.bundle")

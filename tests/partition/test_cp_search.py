@@ -1,3 +1,4 @@
+import signal
 from itertools import product
 
 import pytest
@@ -113,3 +114,26 @@ def test_a_search_stops_at_the_first_plan_that_is_good_enough(make_table):
     outcome = search(problem, task, 100.0, 60.0, stop_below_s=50.0)
     assert outcome.assignment is not None
     assert evaluate(table, outcome.assignment).latency_s <= 50.0
+
+
+def test_an_interrupt_ends_the_search_at_once_and_keeps_python_s_handler(make_table):
+    """Forty regions on three engines with odd prices: no proof within the minute it may take."""
+    n, engines = 40, 3
+    costs = [[1 + (7 * r + 11 * s) % 13 / 8 for s in range(engines)] for r in range(n)]
+    price = [[(0.0, 0.0) if a == b else (0.1, 0.0) for b in range(engines)] for a in range(engines)]
+    edges = {r: [c for c in (r + 1, r + 3, r + 7) if c < n] for r in range(n)}
+    problem = Problem(make_table(costs, edges, transfer=price))
+
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            search(problem, Task(Objective.INTERVAL, max_stages=8), horizon_s=1e3, seconds=60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert signal.getsignal(signal.SIGINT) is handler

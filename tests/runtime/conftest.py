@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,3 +171,12 @@ def in_thread() -> Any:
             return pool.submit(body).result()
 
     return call
+
+
+@pytest.fixture
+def no_thread_stays():
+    """Fail a test that leaves a worker of a pipeline behind."""
+    yield
+    gc.collect()
+    left = [t.name for t in threading.enumerate() if t.name.startswith("edgeweave-")]
+    assert left == []

@@ -43,6 +43,7 @@ def test_a_measurement_holds_what_ran_and_how_long(pipeline):
     assert (result.word, result.frames, result.warmup) == ("measured", 6, 2)
     assert result.latency.count == 6
     assert 0 < result.latency.p50_s <= result.latency.p99_s == result.latency.max_s
+    assert (result.misses == 0) == (result.latency.max_s <= pipeline.bundle.manifest.budget_s)
     assert result.interval_s > 0
     assert set(result.busy) == {"cpu0", "cpu1"}
     assert all(0 < share <= 1 for share in result.busy.values())

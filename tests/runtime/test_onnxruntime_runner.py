@@ -175,13 +175,13 @@ def test_a_file_that_is_no_model_is_refused_with_the_version(tmp_path):
 def test_a_stage_whose_model_has_other_names_than_the_manifest_is_refused(builders):
     import dataclasses
 
-    from edgeweave.compiler.pack import _stage_entry
+    from edgeweave.compiler.pack import stage_entry
 
     built = builders.stage(
         "s0", "cpu0", builders.scaled("x", "a", "Add", 1), [builders.spec("x")], []
     )
     with pytest.raises(BundleError, match="stage s0: its model has the outputs"):
-        open_runner(_stage_entry(built), built.artifact.folder, ())
+        open_runner(stage_entry(built), built.artifact.folder, ())
     swapped = dataclasses.replace(built, inputs=(builders.spec("z"),))
     with pytest.raises(BundleError, match="stage s0: its model has the inputs"):
-        open_runner(_stage_entry(swapped), built.artifact.folder, ())
+        open_runner(stage_entry(swapped), built.artifact.folder, ())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
 
 import numpy as np
+import onnx
 import pytest
 
+from edgeweave.runtime.bundle import manifest_digest
 from edgeweave.runtime.compare import OutputDifference
 from edgeweave.runtime.verify import Verification
 
@@ -135,13 +138,32 @@ def test_a_failed_verification_has_its_status_and_names_the_output(edgeweave, bu
     )
 
 
-def test_a_tolerance_that_nothing_meets_fails_the_verification(edgeweave, bundle, frame):
-    """Through the real comparison: not even equal values agree within NaN."""
-    said = edgeweave(
-        "run", bundle, "--frames", "2", "--verify", "--atol", "nan", "--rtol", "nan", "--json"
-    )
+def test_another_model_as_the_reference_fails_the_verification(edgeweave, copied):
+    """Through the real comparison, with a reference whose weights are other ones."""
+    reference = onnx.load(copied / "reference.onnx")
+    (weight,) = reference.graph.initializer
+    weight.raw_data = (onnx.numpy_helper.to_array(weight) * 2).tobytes()
+    data = reference.SerializeToString()
+    (copied / "reference.onnx").write_bytes(data)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (entry,) = (file for file in manifest["files"] if file["path"] == "reference.onnx")
+    entry |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    head = json.dumps(manifest).encode()
+    (copied / "manifest.json").write_bytes(head)
+    (copied / "manifest.sha256").write_bytes(manifest_digest(head))
+    said = edgeweave("run", copied, "--frames", "2", "--verify", "--json")
     assert said.status == 7
-    assert json.loads(said.out)["verification"]["passed"] is False
+    shown = json.loads(said.out)["verification"]
+    assert shown["passed"] is False
+    assert shown["outputs"][0]["max_abs"] > 1e-3
+    assert edgeweave("run", copied, "--frames", "2", "--verify", "--atol", "10").status == 0
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "small"])
+def test_a_tolerance_must_be_finite_and_not_below_0(edgeweave, bundle, text):
+    said = edgeweave("run", bundle, "--verify", "--atol", text)
+    assert said.status == 2
+    assert f"{text!r} is not a tolerance; write 0.001" in said.err
 
 
 def test_verification_needs_the_reference_in_the_bundle(edgeweave, model, tmp_path):
