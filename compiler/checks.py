@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgeweave.compiler.check_region import CheckResult, CheckTask, Verdict
 from edgeweave.compiler.check_worker import CheckWorker
+from edgeweave.compiler.code_version import code_version
 from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.regions import Regions
 from edgeweave.compiler.timing import REPEATS
@@ -20,7 +21,6 @@ from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board import Board, Engine
 from edgeweave.targets.region import Region
-from edgeweave.targets.registry import find_backend
 from edgeweave.targets.rules import find_refusal
 
 REFERENCE_BACKEND = "onnxruntime"
@@ -62,11 +62,11 @@ class Checks:
         skipped: list[str] = []
         records, cut_off = read_records(self._path, lambda d: CheckRecord(**d), skipped)
         for record in records:
-            if record.versions == _fingerprint(record.backend):
+            if record.versions == code_version(record.backend):
                 self._records[record.digest, record.backend, record.unit] = record
         readings = self._store.read()
         backends = {m.key.backend for m in readings.measurements}
-        versions = {name: _fingerprint(name) for name in backends}
+        versions = {name: code_version(name) for name in backends}
         self._measured = {
             m.key: m for m in readings.measurements if m.versions == versions[m.key.backend]
         }
@@ -153,7 +153,7 @@ class Checks:
                     self._keep(task, result)
 
     def _keep(self, task: CheckTask, result: CheckResult) -> None:
-        versions = _fingerprint(result.backend)
+        versions = code_version(result.backend)
         key = MeasureKey.of(task.region, task.engine, result.backend, self._host)
         record = CheckRecord(
             task.region.digest, result.backend, key.unit, versions, result.verdict, result.detail
@@ -209,13 +209,6 @@ class Checks:
 
 def _record_key(region: Region, engine: Engine, backend: str) -> tuple[str, str, str]:
     return region.digest, backend, str(engine.llvm_target.get("mcpu", engine.name))
-
-
-def _fingerprint(backend: str) -> str:
-    try:
-        return find_backend(backend).fingerprint()
-    except EdgeweaveError:
-        return ""
 
 
 def _sentence(record: CheckRecord) -> str:

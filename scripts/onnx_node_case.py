@@ -154,11 +154,13 @@ def _feeds(proto: onnx.ModelProto, given: Sequence[Any]) -> dict[str, Any]:
 
 def _shapes(case: Case, proto: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes of the first data set for the tensors whose shape the model leaves open."""
-    given = case.data_sets[0][0] if case.data_sets else []
+    given = _feeds(proto, case.data_sets[0][0]) if case.data_sets else {}
     return {
-        info.name: np.shape(value)
-        for info, value in zip(proto.graph.input, given, strict=False)
-        if info.type.HasField("tensor_type") and _is_open(info.type.tensor_type)
+        info.name: np.shape(given[info.name])
+        for info in proto.graph.input
+        if info.name in given
+        and info.type.HasField("tensor_type")
+        and _is_open(info.type.tensor_type)
     }
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from edgeweave.compiler.checks import Checks
+from edgeweave.compiler.code_version import code_version
 from edgeweave.compiler.regions import find_regions
 from edgeweave.targets.host import detect_host
-from edgeweave.targets.registry import find_backend
 
 GOOD = """g (float[2,3] x) => (float[2,3] y) <float[3,3] w = {1,2,3,4,5,6,7,8,9}> {
     p = MatMul(x, w)
@@ -95,7 +95,7 @@ def test_verdicts_of_another_version_do_not_count(checked, host, good, tmp_path)
     (tmp_path / "checks.jsonl").write_text("\n".join([*lines, ""]))
     checks = Checks(host, tmp_path)
     assert not checks.is_checked(good.graph.regions[0], "cpu")
-    assert old[0]["versions"] == find_backend(old[0]["backend"]).fingerprint()
+    assert old[0]["versions"] == code_version(old[0]["backend"])
 
 
 def test_damaged_lines_are_ignored_and_counted(checked, host, good, tmp_path):

@@ -61,7 +61,7 @@ def test_nested_ifs_and_the_weights_of_branches_are_inlined(build, operators, ru
                  w = Constant <value_floats = [1.0, 2.0]> ()
                  d = Not(c)
                  p = If (d) <then_branch = tt () => (float[2] u) { u = Relu(x) },
-                             else_branch = te () => (float[2] v) { v = Add(x, w) }>
+                             else_branch = then_end () => (float[2] v) { v = Add(x, w) }>
                }, else_branch = e () => (float[2] q) { q = Neg(x) }>
            }""",
         {"c": np.array([True])},
