@@ -42,7 +42,7 @@ def shipped_input(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)]
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in REST)]
 )
 def test_a_light_model_compiles_for_host_and_gives_its_shipped_output(name, tmp_path):
     path = DATA / "light" / f"light_{name}.onnx"
