@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, TYPE_CHECKING
 
@@ -26,6 +30,8 @@ class CheckWorker:
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        # Found once per process, with a trial file that an interrupt in between would leave behind.
+        tempfile.gettempdir()
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -53,6 +59,10 @@ class CheckWorker:
         return _failed(task, fault)
 
     def _start(self) -> Connection:
+        with _uninterrupted():
+            return self._start_process()
+
+    def _start_process(self) -> Connection:
         ours, theirs = Pipe()
         self._folder = tempfile.TemporaryDirectory(prefix="edgeweave-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -86,6 +96,32 @@ class CheckWorker:
         if self._folder is not None:
             self._folder.cleanup()
         self._process = self._connection = self._log = self._folder = None
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interrupt wait: in the middle it would leave a process and a folder nobody knows of.
+
+    The handlers are exchanged, because a blocked signal goes to the threads of other libraries and
+    interrupts Python all the same. Only the main thread is ever interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+
+    def wait(number: int, _frame: object) -> None:
+        waiting.append(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, wait) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for caught in waiting:
+            signal.raise_signal(caught)
 
 
 def _failed(task: CheckTask, fault: str) -> list[CheckResult]:
