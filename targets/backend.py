@@ -46,6 +46,15 @@ class Rule:
     check: Callable[[Region, Engine], str | None]
 
 
+def first_refusal(rules: Sequence[Rule], region: Region, engine: Engine) -> Refusal | None:
+    """The refusal by the first rule that speaks against the region on the engine, or None."""
+    for rule in rules:
+        reason = rule.check(region, engine)
+        if reason is not None:
+            return Refusal(rule.id, reason)
+    return None
+
+
 @dataclass(frozen=True)
 class StageModel:
     """A stage in exchange form: an ONNX model of its own.

@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeweave.runtime.machine import machine_architecture, triple_architecture
-from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel
+from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel, first_refusal
 from edgeweave.targets.board import Engine
 from edgeweave.targets.cpu.rules import RULES
 from edgeweave.targets.errors import BuildError
@@ -40,11 +40,7 @@ class CpuBackend:
 
     def refusal(self, region: Region, engine: Engine) -> Refusal | None:
         """The first rule that speaks against the region on the engine, or None."""
-        for rule in RULES:
-            reason = rule.check(region, engine)
-            if reason is not None:
-                return Refusal(rule.id, reason)
-        return None
+        return first_refusal(RULES, region, engine)
 
     def target(self, engine: Engine) -> Any:
         """The engine's LLVM target."""

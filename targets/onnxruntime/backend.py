@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeweave.runtime.machine import machine_architecture, triple_architecture
-from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel
+from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel, first_refusal
 from edgeweave.targets.board import Engine
 from edgeweave.targets.errors import BuildError
 from edgeweave.targets.region import Region
@@ -47,11 +47,7 @@ class OnnxRuntimeBackend:
 
     def refusal(self, region: Region, engine: Engine) -> Refusal | None:
         """The first rule that speaks against the region on the engine, or None."""
-        for rule in RULES:
-            reason = rule.check(region, engine)
-            if reason is not None:
-                return Refusal(rule.id, reason)
-        return None
+        return first_refusal(RULES, region, engine)
 
     def target(self, engine: Engine) -> Any:
         """None: the stage stays ONNX."""
