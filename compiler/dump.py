@@ -1,4 +1,4 @@
-"""Write each boundary of the flow to a folder, numbered in the order of the flow."""
+"""Write the boundaries of planning to a folder, numbered in the order of the flow."""
 
 from __future__ import annotations
 

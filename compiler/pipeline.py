@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int, str], None]
 class Job:
     """What the user asks for. ``skip`` names rewrites of the front end to leave out.
 
-    ``board`` None is this machine. ``dump`` is a folder that every boundary is written to.
+    ``board`` None is this machine. ``dump`` is a folder for model, regions, costs and plan.
     """
 
     model: Path | onnx.ModelProto

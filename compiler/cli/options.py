@@ -156,7 +156,7 @@ _REQUEST_OPTIONS = (
         "--dump",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Write each boundary of the flow into this folder.",
+        help="Write the canonical model, regions, costs and plan here.",
     ),
 )
 
