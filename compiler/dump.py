@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeweave.compiler.errors import CompileError
-from edgeweave.compiler.model import Model
-from edgeweave.compiler.regions import Regions
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.plan import Plan
-from edgeweave.partition.plan_json import plan_to_json, table_to_json
+from edgeweave.partition.plan_json import plan_to_json
+from edgeweave.partition.table_json import table_to_json
+
+if TYPE_CHECKING:
+    from edgeweave.compiler.model import Model
+    from edgeweave.compiler.regions import Regions
 
 
 class Dump:
@@ -33,7 +36,7 @@ class Dump:
         return regions
 
     def table(self, table: CostTable) -> CostTable:
-        """``03-costs.json``: the cost table."""
+        """``03-costs.json``: the cost table, in the public format (docs/cost-table.md)."""
         self._json("03-costs.json", lambda: table_to_json(table))
         return table
 

@@ -20,9 +20,13 @@ from edgeweave.compiler.pack import pack
 from edgeweave.compiler.regions import Regions, find_regions
 from edgeweave.compiler.settle import build_settled
 from edgeweave.compiler.stages import bundle_content
+from edgeweave.partition.constraints import Constraints, constrain
+from edgeweave.partition.coschedule import coschedule
 from edgeweave.partition.cost_model import cost_table
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.evaluate import Schedule
+from edgeweave.partition.joint import ModelRequest
+from edgeweave.partition.joint_plan import JointPlan
 from edgeweave.partition.plan import Plan, Request
 from edgeweave.partition.solve import solve
 from edgeweave.targets.board import Board
@@ -46,9 +50,21 @@ class Job:
     model: Path | onnx.ModelProto
     board: Board | None = None
     request: Request = field(default_factory=Request)
+    constraints: Constraints = field(default_factory=Constraints)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     dump: Path | None = None
+
+
+@dataclass(frozen=True)
+class Costed:
+    """A model's regions with what they cost on a board."""
+
+    model: Model
+    regions: Regions
+    board: Board
+    table: CostTable
+    checks: Checks
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,15 @@ def plan_model(job: Job, progress: Progress = silent, *, check: bool = False) ->
     With ``check`` every region that has no verdict yet is built and compared with ONNX Runtime
     here, and timed when the board is this machine; without, known verdicts and costs are used.
     """
+    costed = cost_regions(job, progress, check=check)
+    table, board = costed.table, costed.board
+    progress("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
+    plan = Dump(job.dump).plan(solve(table, job.request, board.name))
+    return Planned(costed.model, costed.regions, board, table, plan, costed.checks)
+
+
+def cost_regions(job: Job, progress: Progress = silent, *, check: bool = False) -> Costed:
+    """Read a model and cost its regions on the board; as ``plan_model`` but for the plan."""
     dump = Dump(job.dump)
     progress("import", 0, 1, str(job.model) if isinstance(job.model, Path) else "model")
     model = dump.model(load_model(job.model, job.shapes, job.skip))
@@ -98,12 +123,8 @@ def plan_model(job: Job, progress: Progress = silent, *, check: bool = False) ->
         if board.is_host:
             missing += checks.missing(empty_call(), timed=True)
         checks.run(missing, lambda done, total, what: progress("check", done, total, what))
-    table = dump.table(
-        cost_table(regions.graph, board, checks.measured, checks.refuse, checks.call_s)
-    )
-    progress("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
-    plan = dump.plan(solve(table, job.request, board.name))
-    return Planned(model, regions, board, table, plan, checks)
+    table = cost_table(regions.graph, board, checks.measured, checks.refuse, checks.call_s)
+    return Costed(model, regions, board, dump.table(constrain(table, job.constraints)), checks)
 
 
 def compile_model(
@@ -148,3 +169,26 @@ def _may_meet(planned: Planned) -> bool:
         (plan.interval_s, plan.request.max_interval_s),
     )
     return all(limit is None or value <= _SUM_OVER_STAGE * limit for value, limit in pairs)
+
+
+def plan_models(
+    jobs: Mapping[str, Job], progress: Progress = silent, *, check: bool = False
+) -> tuple[JointPlan, tuple[Costed, ...]]:
+    """Read several models and place them together on one board, each with its own limits.
+
+    ``jobs`` are by the models' names and of one board; of their requests the budget and the largest
+    interval count, and of the first the stages and the time. ``check`` is as in ``plan_model``.
+    """
+    costed = tuple(cost_regions(job, progress, check=check) for job in jobs.values())
+    models = [
+        ModelRequest(name, own.table, job.request.budget_s, _rate(job.request.max_interval_s))
+        for (name, job), own in zip(jobs.items(), costed, strict=True)
+    ]
+    first = next(iter(jobs.values())).request
+    progress("plan", 0, 1, f"{len(models)} models on {len(models[0].table.slots)} slots")
+    plan = coschedule(models, costed[0].board.name, first.max_stages, first.time_limit_s)
+    return plan, costed
+
+
+def _rate(interval_s: float | None) -> float | None:
+    return None if interval_s is None else 1 / interval_s

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeweave.partition.chain_dp import best_interval, best_latency, make_chain
+from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.evaluate import Assignment, Schedule, check, schedule
 from edgeweave.partition.heft import heft_slots
 from edgeweave.partition.plan import Objective, Request
-from edgeweave.partition.problem import INFINITY, Problem
+from edgeweave.partition.problem import Problem
 from edgeweave.partition.staging import Stages, fit_to_stages, tidy
 
 
@@ -50,9 +51,13 @@ def best_single_engine(problem: Problem, max_stages: int) -> Stages | None:
     Exact over cuts of the regions' own order; on one engine latency and busy time are the same.
     """
     chain = make_chain(problem, range(problem.size))
+    kept = sum(problem.memory_bytes)
     plans = (
-        best_latency(problem, chain, problem.slots_of(engine), max_stages)
-        for engine in range(len(problem.engines))
+        best_latency(
+            problem, chain, problem.slots_of(e), int(min(max_stages, problem.engine_stages[e]))
+        )
+        for e in range(len(problem.engines))
+        if kept <= problem.capacity[e]
     )
     found = [plan for plan in plans if plan is not None]
     return min(found, key=lambda plan: schedule(problem, plan).latency_s, default=None)

@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from edgeweave.partition.problem import INFINITY, Problem
-from edgeweave.partition.staging import Cut, Stages, segments
+from edgeweave.partition.costs import INFINITY
+from edgeweave.partition.problem import Problem
+from edgeweave.partition.staging import Stages, segments
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    Floats = NDArray[float64]
 
 WORK_LIMIT = 150_000_000
 """Cells the interval DP may visit (about a second); beyond it fewer cut positions are tried."""
@@ -22,13 +30,14 @@ class Chain:
     """A topological order with its prefix sums: ``work[s][j]`` is the cost of the first j regions.
 
     ``last_refusal[s][j]`` is the largest i <= j such that region i-1 of the order is refused by the
-    slot (0 when none). ``crossing[i][a][b]`` is the price of all values live between i-1 and i.
+    slot (0 when none). ``crossing[i][a][b]`` is the price (sending
+    included) of all values live between i-1 and i.
     """
 
     order: tuple[int, ...]
     work: tuple[tuple[float, ...], ...]
     last_refusal: tuple[tuple[int, ...], ...]
-    crossing: tuple[tuple[tuple[float, ...], ...], ...]
+    crossing: Floats
 
 
 def make_chain(problem: Problem, order: Sequence[int]) -> Chain:
@@ -42,69 +51,65 @@ def make_chain(problem: Problem, order: Sequence[int]) -> Chain:
     return Chain(tuple(order), tuple(work), tuple(last), _crossing(problem, order))
 
 
-def _crossing(problem: Problem, order: Sequence[int]) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    width = range(problem.width)
+def _crossing(problem: Problem, order: Sequence[int]) -> Floats:
+    import numpy as np
+
     position = {region: i for i, region in enumerate(order)}
-    opens: list[list[int]] = [[] for _ in range(len(order) + 1)]
-    closes: list[list[int]] = [[] for _ in range(len(order) + 1)]
+    known: dict[tuple[int, int], Floats] = {}  # equal prices are one object
+    crossing = np.zeros((len(order), problem.width, problem.width))
     for i, value in enumerate(problem.values):
-        opens[position[value.producer] + 1].append(i)
-        closes[max(position[c] for c in value.consumers) + 1].append(i)
-    live: set[int] = set()
-    rows = []
-    for cut in range(len(order)):
-        live.difference_update(closes[cut])
-        live.update(opens[cut])
-        rows.append(
-            tuple(tuple(sum(problem.price[i][a][b] for i in live) for b in width) for a in width)
-        )
-    return tuple(rows)
+        key = id(problem.price[i]), id(problem.send[i])
+        if key not in known:
+            known[key] = np.array(problem.price[i]) + np.array(problem.send[i])
+        made, places = position[value.producer], [position[c] for c in value.consumers]
+        crossing[made + 1 : max(places) + 1] += known[key]
+        # What a feedback value brings to an earlier region goes from the stage behind the cut.
+        crossing[min(places) + 1 : made + 1] += known[key].T
+    return crossing
 
 
 def best_latency(
     problem: Problem, chain: Chain, slots: Sequence[int], max_stages: int
 ) -> Stages | None:
     """The cut with the least sum of stage times; None when the refusals allow none."""
-    n = len(chain.order)
-    # best[j][s]: cheapest cut of the first j regions whose last stage is on s, and its cuts.
-    empty: Cut = (INFINITY, ())
-    best = [dict.fromkeys(slots, empty) for _ in range(n + 1)]
-    answer = empty
-    for count in range(max_stages):
-        new = [dict.fromkeys(slots, empty) for _ in range(n + 1)]
-        for s in slots:
-            base, opened = INFINITY, empty  # the best start of the stage that is open
-            for j in range(1, n + 1):
-                start = _enter(problem, chain, best, j - 1, s, first=count == 0)
-                if start[0] - chain.work[s][j - 1] < base:
-                    base, opened = start[0] - chain.work[s][j - 1], start
-                if chain.last_refusal[s][j] == j:
-                    base = INFINITY
-                if base < INFINITY:
-                    new[j][s] = (base + chain.work[s][j], opened[1])
-        best = new
-        answer = min(answer, *best[n].values(), key=lambda entry: entry[0])
-    return segments(chain.order, answer[1]) if answer[0] < INFINITY else None
+    import numpy as np
 
-
-def _enter(
-    problem: Problem,
-    chain: Chain,
-    best: list[dict[int, Cut]],
-    cut: int,
-    slot: int,
-    *,
-    first: bool,
-) -> Cut:
-    """The cheapest way to open a stage on the slot at the cut."""
-    if first:
-        return (problem.overhead[slot], ((slot, 0),)) if cut == 0 else (INFINITY, ())
-    cost, cuts = min(
-        ((c + chain.crossing[cut][a][slot], p) for a, (c, p) in best[cut].items() if a != slot),
-        key=lambda entry: entry[0],
-        default=(INFINITY, ()),
-    )
-    return cost + problem.overhead[slot], (*cuts, (slot, cut))
+    slots = list(slots)
+    n, width = len(chain.order), len(slots)
+    if not width:
+        return None
+    crossing = chain.crossing[:, slots][:, :, slots].copy()
+    crossing[:, range(width), range(width)] = INFINITY  # the next stage is on another slot
+    overhead = np.array(problem.overhead)[slots]
+    work, last = (np.array([rows[s] for s in slots]).T for rows in (chain.work, chain.last_refusal))
+    # best[k, s]: the cheapest cut of the regions so far into k + 1 stages, the last on slot s;
+    # base[k, s]: the start of that stage less the work before it; opened: the cut it begins at.
+    best = np.full((max_stages, width), INFINITY)
+    base = np.full((max_stages, width), INFINITY)
+    start = np.full((max_stages, width), INFINITY)
+    opened = np.zeros((n + 1, max_stages, width), dtype=np.int32)
+    source = np.zeros((n, max_stages, width), dtype=np.int32)
+    for j in range(1, n + 1):
+        start[0] = overhead if j == 1 else INFINITY
+        entries = best[:-1, :, None] + crossing[j - 1]
+        source[j - 1, 1:] = entries.argmin(axis=1)
+        start[1:] = entries.min(axis=1) + overhead
+        fresh = start - work[j - 1]
+        better = fresh < base
+        base = np.where(better, fresh, base)
+        opened[j] = np.where(better, j - 1, opened[j - 1])
+        base[:, last[j] == j] = INFINITY
+        best = base + work[j]
+    count, slot = (int(x) for x in np.unravel_index(best.argmin(), best.shape))
+    if not best[count, slot] < INFINITY:
+        return None
+    cuts, end = [], n
+    while True:
+        cut = int(opened[end, count, slot])
+        cuts.append((slots[slot], cut))
+        if count == 0:
+            return segments(chain.order, cuts[::-1])
+        slot, count, end = int(source[cut, count, slot]), count - 1, cut
 
 
 def best_interval(problem: Problem, chain: Chain, max_stages: int) -> Stages | None:
@@ -118,7 +123,7 @@ def best_interval(problem: Problem, chain: Chain, max_stages: int) -> Stages | N
     cuts = _cut_positions(problem, chain, masks * width * width)
     work = np.array(chain.work)[:, cuts]
     last = np.array(chain.last_refusal)[:, cuts]
-    crossing = np.array([chain.crossing[c] for c in cuts[:-1]])
+    crossing = chain.crossing[cuts[:-1]]
     positions = np.array(cuts)
     m = len(cuts)
     # stage[s][i, j]: the stage from cut i to cut j without its transfers

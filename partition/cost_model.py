@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from edgeweave.partition.contention import Contention
 from edgeweave.partition.costs import Cost, CostTable, Source, Transfer
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.measurements import MeasureKey
@@ -34,6 +35,7 @@ def cost_table(
     slots = tuple(Slot(e.name, backend) for e in board.engines for backend in e.backends)
     entry = _entry_transfers(board)
     overhead = _overheads(board, slots, call_s or {})
+    memory, capacity = _weights(graph, board, slots)
     return CostTable(
         regions=tuple(region.name for region in graph.regions),
         slots=slots,
@@ -57,7 +59,43 @@ def cost_table(
         stage_overhead_s=tuple(overhead[slot] for slot in slots),
         dram_bytes=_dram_bytes(graph, board),
         dram_bytes_per_s=board.dram_gb_s.value * 1e9,
+        memory_bytes=memory,
+        capacity_bytes=capacity,
+        power_w=_powers(board, slots),
+        contention=_contention(board),
     )
+
+
+def _weights(
+    graph: RegionGraph, board: Board, slots: tuple[Slot, ...]
+) -> tuple[tuple[int, ...], tuple[int | None, ...]]:
+    """Bytes of weights of each region, and what each engine holds; nothing where none is limited.
+
+    Engines are in the order of the slots.
+    """
+    names = dict.fromkeys(slot.engine for slot in slots)
+    limits = tuple(board.engine(name).weights_mib for name in names)
+    if all(limit is None for limit in limits):
+        return (), ()
+    return (
+        tuple(region.weight_bytes for region in graph.regions),
+        tuple(None if limit is None else int(limit.value * 2**20) for limit in limits),
+    )
+
+
+def _powers(board: Board, slots: tuple[Slot, ...]) -> tuple[float | None, ...]:
+    """What the engine of each slot draws; nothing where no engine states it."""
+    stated = (board.engine(slot.engine).power_w for slot in slots)
+    powers = tuple(None if power is None else power.value for power in stated)
+    return powers if any(power is not None for power in powers) else ()
+
+
+def _contention(board: Board) -> Contention | None:
+    """How engines slow each other down, where the board states it; a fair share without a slope."""
+    knee, slope = board.contention_knee_gb_s, board.contention_slope
+    if knee is None:
+        return None
+    return Contention(knee.value * 1e9, 1.0 if slope is None else slope.value)
 
 
 def _dram_bytes(graph: RegionGraph, board: Board) -> tuple[int, ...]:

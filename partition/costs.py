@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgeweave.partition.contention import Contention
 from edgeweave.partition.errors import PartitionError
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.region import Value
+
+INFINITY = float("inf")
 
 
 class Source(StrEnum):
@@ -18,6 +22,7 @@ class Source(StrEnum):
     VENDOR = "vendor-estimated"
     LEARNED = "predicted (learned)"
     ROOFLINE = "predicted (roofline)"
+    GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -28,24 +33,40 @@ class Cost:
     source: Source
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < float("inf"):
-            raise PartitionError("cost table", f"a cost of {self.seconds} s is not a duration")
+        _check_duration("a cost", self.seconds)
 
 
 @dataclass(frozen=True)
 class Transfer:
     """Cost of handing values from one slot to another: ``fixed_s + nbytes * s_per_byte``.
 
-    The stage that receives pays it. Conversion of dtype and layout is part of ``s_per_byte``.
+    The stage that receives pays it, once per value. What the sending stage pays, once per value
+    however many stages read it, is ``send_fixed_s + nbytes * send_s_per_byte``; to readers on
+    several slots, the largest of these. Conversion of dtype and layout is part of ``s_per_byte``.
     """
 
     fixed_s: float
     s_per_byte: float
     source: Source
+    send_fixed_s: float = 0.0
+    send_s_per_byte: float = 0.0
+
+    def __post_init__(self) -> None:
+        for seconds in (self.fixed_s, self.s_per_byte, self.send_fixed_s, self.send_s_per_byte):
+            _check_duration("a transfer", seconds)
 
     def seconds(self, nbytes: int) -> float:
-        """Seconds to hand over one value of that size."""
+        """Seconds the receiving stage takes to be handed one value of that size."""
         return self.fixed_s + nbytes * self.s_per_byte
+
+    def send_seconds(self, nbytes: int) -> float:
+        """Seconds the sending stage takes to hand over one value of that size."""
+        return self.send_fixed_s + nbytes * self.send_s_per_byte
+
+
+def _check_duration(what: str, seconds: float) -> None:
+    if not 0 <= seconds < INFINITY:
+        raise PartitionError("cost table", f"{what} of {seconds} s is not a duration")
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,14 @@ class CostTable:
     no link joins their engines); the diagonal is free. ``stage_overhead_s[s]`` is paid once per
     stage. ``dram_bytes[r]`` is what the region moves through the shared memory, and
     ``dram_bytes_per_s`` the bandwidth of that memory.
+
+    What a table may leave out: ``prices[i]`` replaces ``transfers`` for ``values[i]``, in the same
+    shape and for its own size only (None: by the links). ``memory_bytes[r]`` stays on the engine
+    that the region is placed on, of which it has ``capacity_bytes[e]`` (None: no limit), engines in
+    the order of ``engines``. ``engine_stages[e]`` is the most stages of one plan on an engine.
+    ``colocated`` are groups of regions that share one engine. ``power_w[s]`` is what the engine
+    draws while the slot works (None: not stated). ``contention`` is how engines slow each other
+    down; None: only the bandwidth bounds them.
     """
 
     regions: tuple[str, ...]
@@ -68,17 +97,45 @@ class CostTable:
     stage_overhead_s: tuple[float, ...]
     dram_bytes: tuple[int, ...]
     dram_bytes_per_s: float
+    prices: tuple[tuple[tuple[Transfer | None, ...], ...] | None, ...] = ()
+    memory_bytes: tuple[int, ...] = ()
+    capacity_bytes: tuple[int | None, ...] = ()
+    engine_stages: tuple[int | None, ...] = ()
+    colocated: tuple[tuple[int, ...], ...] = ()
+    power_w: tuple[float | None, ...] = ()
+    contention: Contention | None = None
 
     def __post_init__(self) -> None:
         n, m = len(self.regions), len(self.slots)
-        square = len(self.transfers) == m and all(len(row) == m for row in self.transfers)
-        if len(self.costs) != n or any(len(row) != m for row in self.costs) or not square:
+        if len(self.costs) != n or any(len(row) != m for row in self.costs):
+            raise PartitionError("cost table", f"its rows do not match {n} regions x {m} slots")
+        if not all(_is_square(prices, m) for prices in (self.transfers, *self.prices)):
             raise PartitionError("cost table", f"its rows do not match {n} regions x {m} slots")
         if len(self.stage_overhead_s) != m or len(self.dram_bytes) != n:
             raise PartitionError("cost table", "overheads or memory traffic are incomplete")
+        for seconds in self.stage_overhead_s:
+            _check_duration("an overhead", seconds)
+        self._check_optional()
         for value in self.values:
-            if value.producer is not None and any(c <= value.producer for c in value.consumers):
+            if value.producer is None or value.feedback:
+                continue
+            if any(c <= value.producer for c in value.consumers):
                 raise PartitionError("cost table", f"value {value.name!r} is read before it exists")
+
+    def _check_optional(self) -> None:
+        engines = len(self.engines)
+        for name, given, wanted in (
+            ("prices", self.prices, len(self.values)),
+            ("memory of regions", self.memory_bytes, len(self.regions)),
+            ("capacities", self.capacity_bytes, engines),
+            ("limits on stages", self.engine_stages, engines),
+            ("powers", self.power_w, len(self.slots)),
+        ):
+            if given and len(given) != wanted:
+                raise PartitionError("cost table", f"{len(given)} {name} where {wanted} belong")
+        for group in self.colocated:
+            if len(group) < 2 or not all(0 <= r < len(self.regions) for r in group):
+                raise PartitionError("cost table", f"{list(group)} is no group of its regions")
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -89,3 +146,7 @@ class CostTable:
         """Seconds of the region on the slot, or None when the slot refuses it."""
         cost = self.costs[region][slot]
         return cost.seconds if isinstance(cost, Cost) else None
+
+
+def _is_square(rows: Sequence[Sequence[Transfer | None]] | None, size: int) -> bool:
+    return rows is None or (len(rows) == size and all(len(row) == size for row in rows))

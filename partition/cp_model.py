@@ -1,274 +1,154 @@
-"""Placement as an integer program for CP-SAT.
+"""The variables of the integer program that places regions, and its units.
 
-Costs are rounded down to whole units, so every real plan is a solution of the model with a value
-that is not above its real one: what CP-SAT proves about the model holds for the plans.
+Costs are rounded down to whole units, so every real plan is a solution of the program with a value
+that is not above its real one: what CP-SAT proves about the program holds for the plans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
 from math import floor, frexp
 from typing import TYPE_CHECKING, Any
 
 from edgeweave.partition.plan import Objective
-from edgeweave.partition.problem import INFINITY, Problem
-from edgeweave.partition.reduction import identical_engines
+from edgeweave.partition.problem import Problem
+from edgeweave.partition.staging import Stages
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 RESOLUTION = 2.0**30
-"""Units the largest modelled duration is divided into: a rounding error of 1e-9 per cost."""
+"""Units the largest modelled quantity is divided into: a rounding error of 1e-9 per cost."""
 
-ROUNDING = 1e-12
-"""Relative error that a float sum of durations may have."""
+MOST_UNITS = 2**31
+"""No single cost counts more: a plan that holds one is beyond the horizon as it is."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to minimise, under which limits, with at most how many stages (None: no limit)."""
+    """What to minimise, under which limits, with at most how many stages.
+
+    ``contended_at_s``: where engines slow each other down, the traffic an engine meets is what the
+    others move within this interval (infinite: none). The largest load is then a lower bound on
+    the intervals of all plans whose interval is not longer. ``forbidden`` are plans to leave out.
+    """
 
     objective: Objective
     max_stages: int
     latency_limit_s: float | None = None
     interval_limit_s: float | None = None
+    contended_at_s: float = float("inf")
+    forbidden: tuple[Stages, ...] = ()
 
     @property
     def needs_schedule(self) -> bool:
-        """Whether start times matter; the interval alone is a sum per engine."""
+        """Whether start times matter; interval and energy alone are sums."""
         return self.objective is Objective.LATENCY or self.latency_limit_s is not None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Seconds on a slot that a plan has when ``var`` is 1.
+
+    ``first`` and ``last``: the part lies behind whatever must end before all of the regions from
+    first to last start, and before whatever starts after they have ended; None: anywhere.
+    """
+
+    var: cp_model.IntVar
+    slot: int
+    seconds: float
+    first: int | None = None
+    last: int | None = None
+
+    def lies_in(self, regions: range) -> bool:
+        """Whether it takes place while these regions and nothing else can be at work."""
+        return self.first in regions and self.last in regions
 
 
 @dataclass
 class PlacementModel:
-    """The model and its variables; see ``docs/placement.md`` for the formulation.
+    """The program and its variables; see ``docs/placement.md`` for the formulation.
 
     ``by_stage[r][k]``: region r stands in stage k or an earlier one. ``slot[k][s]``: stage k is on
     slot s (none: stage unused). ``at[r,k,s]``: region r in stage k on slot s. ``on[r,s]``: region r
-    on slot s. ``pays[i,k,s]``: (sources, variable, units) for each price at which stage k on slot s
-    can receive value i. ``before[i,k]``: stage i must end before stage k starts.
+    on slot s. ``pays[i,k,s]``: (sources, variable) for each price at which stage k on slot s can
+    receive value i. ``sends[i,a]``: (readers' slots, variable) for each price at which slot a can
+    send value i, rising; each variable stands for what the price adds to the one before it, and
+    ``sends_in[i,k,a]`` are the same in stage k. ``before[i,k]``: stage i must end before stage k
+    starts. ``parts`` is what slots take in total, ``stage_parts[k]`` what stage k takes.
     """
 
     problem: Problem
     task: Task
-    unit: float
+    second: float  # seconds per unit of time
+    joule: float  # joules per unit of energy
     model: cp_model.CpModel
     by_stage: list[list[cp_model.IntVar]] = field(default_factory=list)
     slot: list[list[cp_model.IntVar]] = field(default_factory=list)
     at: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
     on: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
-    pays: dict[tuple[int, int, int], list[tuple[tuple[int, ...], cp_model.IntVar, int]]] = field(
+    pays: dict[tuple[int, int, int], list[tuple[tuple[int, ...], cp_model.IntVar]]] = field(
         default_factory=dict
     )
+    sends: dict[tuple[int, int], list[tuple[tuple[int, ...], cp_model.IntVar]]] = field(
+        default_factory=dict
+    )
+    sends_in: dict[tuple[int, int, int], list[cp_model.IntVar]] = field(default_factory=dict)
     before: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    stage_parts: list[list[Part]] = field(default_factory=list)
 
-    def units(self, seconds: float) -> int:
-        """Whole units, rounded down; the unit is a power of two, so the division is exact."""
-        return floor(seconds / self.unit)
+    @property
+    def unit(self) -> float:
+        """Seconds or joules per unit of the objective."""
+        return self.joule if self.task.objective is Objective.ENERGY else self.second
 
     @property
     def stages(self) -> range:
         """The stage indices."""
         return range(self.task.max_stages)
 
+    def units(self, seconds: float) -> int:
+        """Whole units of time, rounded down."""
+        return whole(seconds, self.second)
 
-def build(problem: Problem, task: Task, horizon_s: float, least_s: float = 0.0) -> PlacementModel:
-    """The model of a task.
+    def time(self, parts: Iterable[Part]) -> Any:
+        """Units of time of some parts."""
+        return sum(self.units(part.seconds) * part.var for part in parts)
 
-    ``horizon_s`` is at least, and ``least_s`` at most, the value of the best plan within limits.
-    """
-    from ortools.sat.python import cp_model
+    def load(self, engine: int, between: range | None = None) -> Any:
+        """Units of time the engine is busy; with those regions only, or with all there is."""
+        own = (p for p in self.parts if self.problem.engine_of[p.slot] == engine)
+        return self.time(part for part in own if between is None or part.lies_in(between))
 
-    unit = 2.0 ** (frexp(max(horizon_s, 1e-12))[1]) / RESOLUTION
-    placement = PlacementModel(problem, task, unit, cp_model.CpModel())
-    _add_stages(placement)
-    _add_regions(placement)
-    _add_transfers(placement)
-    _break_symmetry(placement)
-    busy = [engine_load(placement, e, range(problem.size)) for e in range(len(problem.engines))]
-    horizon = placement.units(horizon_s) + 1
-    if task.needs_schedule:
-        latency = _add_schedule(placement, horizon, busy)
-    least = placement.units(least_s * (1 - ROUNDING))
-    if task.objective is Objective.LATENCY:
-        placement.model.add(latency >= least)
-        placement.model.minimize(latency)
-    else:
-        interval = placement.model.new_int_var(min(least, horizon), horizon, "interval")
-        for load in busy:
-            placement.model.add(interval >= load)
-        placement.model.minimize(interval)
-    if task.latency_limit_s is not None:
-        placement.model.add(latency <= placement.units(task.latency_limit_s))
-    if task.interval_limit_s is not None:
-        for load in busy:
-            placement.model.add(load <= placement.units(task.interval_limit_s))
-    return placement
+    def energy(self) -> Any:
+        """Units of energy of the whole plan; a slot without a stated power counts as 0."""
+        watts = [power or 0.0 for power in self.problem.power]
+        return sum(
+            whole(part.seconds * watts[part.slot], self.joule) * part.var for part in self.parts
+        )
 
+    def takers(self, region: int) -> list[int]:
+        """The slots that take the region."""
+        return [s for s in range(self.problem.width) if (region, s) in self.on]
 
-def _add_stages(p: PlacementModel) -> None:
-    """A slot per stage; unused stages stand at the end."""
-    slots = range(p.problem.width)
-    for k in p.stages:
-        p.slot.append([p.model.new_bool_var(f"slot{k}_{s}") for s in slots])
-        if k == 0:
-            p.model.add_exactly_one(p.slot[k])
-        else:
-            p.model.add_at_most_one(p.slot[k])
-            p.model.add(sum(p.slot[k]) <= sum(p.slot[k - 1]))
+    def on_any(self, region: int, slots: Sequence[int]) -> Any:
+        """1 when the region is on one of the slots."""
+        return sum(self.on[region, s] for s in slots if (region, s) in self.on)
+
+    def in_stage(self, region: int, stage: int) -> Any:
+        """1 when the region stands in the stage, from the order encoding."""
+        by = self.by_stage[region]
+        upper = by[stage] if stage < len(by) else 1
+        return upper - by[stage - 1] if stage > 0 else upper
 
 
-def _add_regions(p: PlacementModel) -> None:
-    """One stage and slot per region; stages do not fall along an edge."""
-    problem, last = p.problem, p.task.max_stages - 1
-    for r in range(problem.size):
-        p.by_stage.append([p.model.new_bool_var(f"by{r}_{k}") for k in range(last)])
-        for k in range(last - 1):
-            p.model.add_implication(p.by_stage[r][k], p.by_stage[r][k + 1])
-        takers = [s for s in range(problem.width) if problem.seconds[r][s] < INFINITY]
-        for k in p.stages:
-            for s in takers:
-                p.at[r, k, s] = p.model.new_bool_var(f"at{r}_{k}_{s}")
-                p.model.add_implication(p.at[r, k, s], p.slot[k][s])
-            here = sum(p.at[r, k, s] for s in takers)
-            p.model.add(here == _in_stage(p, r, k))
-        for s in takers:
-            p.on[r, s] = p.model.new_bool_var(f"on{r}_{s}")
-            p.model.add(p.on[r, s] == sum(p.at[r, k, s] for k in p.stages))
-        p.model.add_exactly_one(p.on[r, s] for s in takers)
-    for a, b in problem.edges:
-        for k in range(last):
-            p.model.add_implication(p.by_stage[b][k], p.by_stage[a][k])
+def unit_of(horizon: float) -> float:
+    """The unit for quantities up to a horizon: a power of two, so dividing by it is exact."""
+    return float(2.0 ** (frexp(max(horizon, 1e-12))[1]) / RESOLUTION)
 
 
-def _in_stage(p: PlacementModel, region: int, stage: int) -> Any:
-    """1 when the region stands in the stage, from the order encoding."""
-    by = p.by_stage[region]
-    upper = by[stage] if stage < len(by) else 1
-    return upper - by[stage - 1] if stage > 0 else upper
-
-
-def _add_transfers(p: PlacementModel) -> None:
-    """A stage pays once for each value it reads from another slot; without a link it cannot."""
-    problem = p.problem
-    for i, value in enumerate(problem.values):
-        made_on = [s for s in range(problem.width) if (value.producer, s) in p.on]
-        for s in range(problem.width):
-            readers = [c for c in value.consumers if (c, s) in p.on]
-            for sources, price in _sources_by_price(problem, i, s, made_on):
-                if price == INFINITY:
-                    for c in readers:
-                        for a in sources:
-                            p.model.add_at_most_one(p.on[c, s], p.on[value.producer, a])
-            _add_payments(p, i, s, readers, made_on)
-
-
-def _sources_by_price(
-    problem: Problem, value: int, slot: int, made_on: list[int]
-) -> list[tuple[tuple[int, ...], float]]:
-    groups: dict[float, list[int]] = {}
-    for a in made_on:
-        if a != slot:
-            groups.setdefault(problem.price[value][a][slot], []).append(a)
-    return [(tuple(sources), price) for price, sources in groups.items()]
-
-
-def _add_payments(
-    p: PlacementModel, i: int, s: int, readers: list[int], made_on: list[int]
-) -> None:
-    producer = p.problem.values[i].producer
-    priced = [
-        (sources, p.units(price))
-        for sources, price in _sources_by_price(p.problem, i, s, made_on)
-        if price < INFINITY and p.units(price) > 0
-    ]
-    free = [a for a in made_on if not any(a in sources for sources, _ in priced)]
-    if not readers or not priced:
-        return
-    for k in range(1, p.task.max_stages):
-        options = []
-        for sources, units in priced:
-            pay = p.model.new_bool_var(f"pay{i}_{k}_{s}_{sources[0]}")
-            options.append((sources, pay, units))
-            made = sum(p.on[producer, a] for a in sources)
-            for c in readers:
-                p.model.add(pay >= p.at[c, k, s] + made - 1)
-            p.model.add(pay <= p.slot[k][s])
-        for c in readers:
-            # Implied, but it is what makes the linear relaxation see the price of a border.
-            unpaid = sum(p.on[producer, a] for a in free)
-            p.model.add(sum(pay for _, pay, _ in options) >= p.at[c, k, s] - unpaid)
-        p.pays[i, k, s] = options
-
-
-def _break_symmetry(p: PlacementModel) -> None:
-    """Of identical engines, a later one is not used before the one in front of it is."""
-    for group in identical_engines(p.problem):
-        for ahead, behind in pairwise(group):
-            for k in p.stages:
-                earlier = sum(p.slot[i][s] for i in range(k) for s in p.problem.slots_of(ahead))
-                for s in p.problem.slots_of(behind):
-                    p.model.add(p.slot[k][s] <= earlier)
-
-
-def engine_load(p: PlacementModel, engine: int, regions: range) -> Any:
-    """Units the engine is busy with these regions; all of them: with overheads as well.
-
-    A transfer counts when both its ends lie in ``regions`` or its producer just before them.
-    """
-    problem, terms = p.problem, []
-    for s in problem.slots_of(engine):
-        for r in regions:
-            if (r, s) in p.on:
-                terms.append(p.units(problem.seconds[r][s]) * p.on[r, s])
-        if len(regions) == problem.size:
-            terms += [p.units(problem.overhead[s]) * p.slot[k][s] for k in p.stages]
-        for i, value in enumerate(problem.values):
-            if value.producer >= regions.start - 1 and value.consumers[-1] < regions.stop:
-                terms += [units * pay for pay, units in payments(p, i, s)]
-    return sum(terms)
-
-
-def payments(p: PlacementModel, value: int, slot: int) -> Iterator[tuple[cp_model.IntVar, int]]:
-    """All that stages on the slot may pay to receive the value: (variable, units)."""
-    for k in range(1, p.task.max_stages):
-        for _, pay, units in p.pays.get((value, k, slot), ()):
-            yield pay, units
-
-
-def _add_schedule(p: PlacementModel, horizon: int, busy: list[Any]) -> cp_model.IntVar:
-    """Start and end per stage; returns the latency."""
-    from edgeweave.partition.cp_relaxation import add_region_times
-
-    problem = p.problem
-    latency = p.model.new_int_var(0, horizon, "latency")
-    starts = [p.model.new_int_var(0, horizon, f"start{k}") for k in p.stages]
-    ends = [p.model.new_int_var(0, horizon, f"end{k}") for k in p.stages]
-    for k in p.stages:
-        p.model.add(ends[k] >= starts[k] + _stage_time(p, k))
-        p.model.add(latency >= ends[k])
-    for i, k in combinations(p.stages, 2):
-        p.before[i, k] = p.model.new_bool_var(f"before{i}_{k}")
-        p.model.add(starts[k] >= ends[i]).only_enforce_if(p.before[i, k])
-        for engine in range(len(problem.engines)):
-            slots = problem.slots_of(engine)
-            both = [sum(p.slot[j][s] for s in slots) for j in (i, k)]
-            p.model.add(p.before[i, k] >= sum(both) - 1)
-        for a, b in problem.edges:
-            p.model.add(p.before[i, k] >= _in_stage(p, a, i) + _in_stage(p, b, k) - 1)
-    for load in busy:
-        p.model.add(latency >= load)
-    add_region_times(p, latency, horizon)
-    return latency
-
-
-def _stage_time(p: PlacementModel, k: int) -> Any:
-    problem = p.problem
-    terms = [p.units(problem.overhead[s]) * p.slot[k][s] for s in range(problem.width)]
-    terms += [p.units(problem.seconds[r][s]) * var for (r, j, s), var in p.at.items() if j == k]
-    for (_, j, _), options in p.pays.items():
-        if j == k:
-            terms += [units * pay for _, pay, units in options]
-    return sum(terms)
+def whole(quantity: float, unit: float) -> int:
+    """Whole units, rounded down."""
+    return min(floor(quantity / unit), MOST_UNITS)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from edgeweave.partition.cp_model import PlacementModel, Task, build
+from edgeweave.partition.cp_build import build
+from edgeweave.partition.cp_model import PlacementModel, Task
 from edgeweave.partition.evaluate import Assignment
 from edgeweave.partition.problem import Problem
 from edgeweave.partition.reduction import in_canonical_order
@@ -22,42 +23,42 @@ SEED = 1
 _POLL_S = 0.02
 
 Progress = Callable[[float, float], None]
-"""Called with the best value and the bound so far, in seconds."""
+"""Called with the best value and the bound so far, in the unit of the objective."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a search ended with.
 
-    ``bound_s`` holds for every plan of the task's class, within its limits. ``exhausted``: the
+    ``bound`` holds for every plan of the task's class, within its limits. ``exhausted``: the
     search ended by proof, so without a plan there is none.
     """
 
     assignment: Stages | None
-    bound_s: float
+    bound: float
     exhausted: bool
 
 
 def search(
     problem: Problem,
     task: Task,
-    horizon_s: float,
+    horizon: float,
     seconds: float,
-    least_s: float = 0.0,
+    least: float = 0.0,
     hint: Assignment | None = None,
-    stop_below_s: float | None = None,
+    stop_below: float | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Solve a task with CP-SAT for at most so many seconds.
 
-    ``horizon_s`` is a value that some plan within the limits is known not to exceed, or larger than
-    any; ``least_s`` one that all are known not to be below. ``stop_below_s`` ends the search at the
-    first plan that is not above it.
+    ``horizon`` is a value that some plan within the limits is known not to exceed, or larger than
+    any; ``least`` one that all are known not to be below. ``stop_below`` ends the search at the
+    first plan that is not above it. All are in the unit of the objective.
     """
     from ortools.sat.python import cp_model
 
     started = perf_counter()
-    placement = build(problem, task, horizon_s, least_s)
+    placement = build(problem, task, horizon, least)
     if hint is not None:
         _add_hint(placement, in_canonical_order(problem, hint))
     solver = cp_model.CpSolver()
@@ -66,9 +67,11 @@ def search(
     solver.parameters.max_time_in_seconds = max(0.0, seconds - (perf_counter() - started))
     # Probing 250 regions on 6 slots took half of a 20 s limit and gained nothing measurable.
     solver.parameters.cp_model_probing_level = 0
+    # With a product in the model, OR-tools 9.15's presolve calls some feasible ones infeasible.
+    solver.parameters.cp_model_presolve = problem.table.contention is None
     # CP-SAT would take an interrupt for its own end, and leave later ones without a handler.
     solver.parameters.catch_sigint_signal = False
-    watcher = _watcher(placement, stop_below_s, progress)
+    watcher = _watcher(placement, stop_below, progress)
     status = _solve(solver, placement, watcher)
     if status == cp_model.INFEASIBLE:
         return Outcome(None, float("inf"), exhausted=True)
@@ -100,7 +103,7 @@ def _solve(
 
 
 def _watcher(
-    placement: PlacementModel, stop_below_s: float | None, progress: Progress | None
+    placement: PlacementModel, stop_below: float | None, progress: Progress | None
 ) -> cp_model.CpSolverSolutionCallback:
     from ortools.sat.python import cp_model
 
@@ -109,7 +112,7 @@ def _watcher(
             best = self.objective_value * placement.unit
             if progress is not None:
                 progress(best, max(0.0, self.best_objective_bound) * placement.unit)
-            if stop_below_s is not None and best <= stop_below_s:
+            if stop_below is not None and best <= stop_below:
                 self.stop_search()
 
     return Watcher()
@@ -145,13 +148,24 @@ def _add_hint(p: PlacementModel, assignment: Assignment) -> None:
         p.model.add_hint(var, place[r] == (k, s))
     for (r, s), var in p.on.items():
         p.model.add_hint(var, place[r][1] == s)
-    for (i, k, s), options in p.pays.items():
-        value = problem.values[i]
-        read = any(place[c] == (k, s) for c in value.consumers)
-        for sources, var, _ in options:
-            p.model.add_hint(var, read and place[value.producer][1] in sources)
+    _hint_payments(p, place)
     for (i, k), var in p.before.items():
         p.model.add_hint(var, _must_precede(problem, assignment, place, i, k))
+
+
+def _hint_payments(p: PlacementModel, place: dict[int, tuple[int, int]]) -> None:
+    values = p.problem.values
+    for (i, k, s), options in p.pays.items():
+        read = any(place[c] == (k, s) for c in values[i].consumers)
+        for sources, var in options:
+            p.model.add_hint(var, read and place[values[i].producer][1] in sources)
+    for (i, a), levels in p.sends.items():
+        stage, slot = place[values[i].producer]
+        for level, (readers, var) in enumerate(levels):
+            sent = slot == a and any(place[c][1] in readers for c in values[i].consumers)
+            p.model.add_hint(var, sent)
+            for k in p.stages if p.sends_in else ():
+                p.model.add_hint(p.sends_in[i, k, a][level], sent and k == stage)
 
 
 def _must_precede(

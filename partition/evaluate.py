@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeweave.partition.contention import SHARED_MEMORY
-from edgeweave.partition.costs import CostTable
+from edgeweave.partition.contention import SHARED_MEMORY, Traffic, contended_interval
+from edgeweave.partition.costs import INFINITY, CostTable
 from edgeweave.partition.errors import PartitionError
+from edgeweave.partition.overlap import Job, run_once
 from edgeweave.partition.plan import Objective
-from edgeweave.partition.problem import INFINITY, Problem
+from edgeweave.partition.problem import Problem
 from edgeweave.targets.backend import Refusal
 
 Assignment = Sequence[tuple[int, tuple[int, ...]]]
@@ -35,7 +36,8 @@ class StageTime:
 class Schedule:
     """What a placement amounts to: its stages in time, latency, and interval with its cause.
 
-    ``engine_s`` is what each engine is busy per frame.
+    ``engine_s`` is what each engine is busy per frame. ``energy_j`` is what the engines draw for
+    one frame, None when a slot in use states no power.
     """
 
     stages: tuple[StageTime, ...]
@@ -43,6 +45,7 @@ class Schedule:
     interval_s: float
     interval_limit: str
     engine_s: Mapping[str, float]
+    energy_j: float | None = None
 
     @property
     def assignment(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -50,7 +53,9 @@ class Schedule:
         return tuple((stage.slot, stage.regions) for stage in self.stages)
 
     def value(self, objective: Objective) -> float:
-        """Seconds of the objective."""
+        """The plan's value of the objective, in its unit; an energy that is unknown is infinite."""
+        if objective is Objective.ENERGY:
+            return INFINITY if self.energy_j is None else self.energy_j
         return self.latency_s if objective is Objective.LATENCY else self.interval_s
 
 
@@ -58,7 +63,8 @@ def evaluate(table: CostTable, assignment: Assignment) -> Schedule:
     """Check a placement and compute its numbers.
 
     Raises PartitionError when a region is missing or doubled, a stage is empty, a slot refuses a
-    region, an edge runs against the order of stages, or a value has no link to travel on.
+    region, an edge runs against the order of stages, a value has no link to travel on, an engine
+    has too many stages or too little memory, or regions that belong together are apart.
     """
     problem = Problem(table)
     check(problem, assignment)
@@ -82,7 +88,7 @@ def check(problem: Problem, assignment: Assignment) -> None:
         for consumer in value.consumers:
             target = stage_of[consumer]
             names = f"{table.regions[value.producer]} to {table.regions[consumer]}"
-            if target < source:
+            if target < source and not value.feedback:
                 raise PartitionError(
                     f"edge {names}", f"it runs back from stage {source} to stage {target}"
                 )
@@ -93,6 +99,34 @@ def check(problem: Problem, assignment: Assignment) -> None:
                     f"no link joins {table.slots[a]} and {table.slots[b]}",
                     "Add a link between their engines to the board",
                 )
+    broken = broken_constraint(problem, assignment)
+    if broken is not None:
+        raise PartitionError("placement", broken)
+
+
+def broken_constraint(problem: Problem, assignment: Assignment) -> str | None:
+    """What the placement breaks of the engines' limits and of colocation, in words, or None."""
+    if not problem.is_constrained:
+        return None
+    kept = [0] * len(problem.engines)
+    stages = [0] * len(problem.engines)
+    engine_of: dict[int, int] = {}
+    for slot, regions in assignment:
+        engine = problem.engine_of[slot]
+        stages[engine] += 1
+        for region in regions:
+            kept[engine] += problem.memory_bytes[region]
+            engine_of[region] = engine
+    for e, name in enumerate(problem.engines):
+        if kept[e] > problem.capacity[e]:
+            return f"{name} would keep {kept[e]} bytes of {problem.capacity[e]:.0f}"
+        if stages[e] > problem.engine_stages[e]:
+            return f"{name} would run {stages[e]} stages of at most {problem.engine_stages[e]:.0f}"
+    for group in problem.table.colocated:
+        if len({engine_of[r] for r in group}) > 1:
+            names = ", ".join(problem.table.regions[r] for r in group)
+            return f"{names} belong on one engine"
+    return None
 
 
 def _stage_of_region(problem: Problem, assignment: Assignment) -> dict[int, int]:
@@ -117,36 +151,71 @@ def _stage_of_region(problem: Problem, assignment: Assignment) -> dict[int, int]
 
 def schedule(problem: Problem, assignment: Assignment) -> Schedule:
     """The numbers of a placement that is known to be valid."""
+    jobs, transfers = _jobs(problem, assignment)
+    times = run_once(jobs, len(problem.engines), problem.table.contention)
+    loads = [Traffic(0.0, 0)] * len(problem.engines)
+    for job in jobs:
+        load = loads[job.engine]
+        loads[job.engine] = Traffic(load.seconds + job.seconds, load.nbytes + job.nbytes)
+    interval, slowest = contended_interval(
+        loads, problem.table.contention, problem.table.dram_bytes_per_s
+    )
+    return Schedule(
+        stages=tuple(
+            StageTime(slot, regions, job.seconds - transfer, transfer, start, end)
+            for (slot, regions), job, transfer, (start, end) in zip(
+                assignment, jobs, transfers, times, strict=True
+            )
+        ),
+        latency_s=max(end for _, end in times),
+        interval_s=interval,
+        interval_limit=SHARED_MEMORY if slowest is None else problem.engines[slowest],
+        engine_s={e: load.seconds for e, load in zip(problem.engines, loads, strict=True)},
+        energy_j=_energy(problem, assignment, jobs),
+    )
+
+
+def _jobs(problem: Problem, assignment: Assignment) -> tuple[list[Job], list[float]]:
+    """Each stage as work for its engine, and what of its seconds are transfers."""
     stage_of = [0] * problem.size
     for index, (_, regions) in enumerate(assignment):
         for region in regions:
             stage_of[region] = index
-    free = [0.0] * len(problem.engines)
-    busy = [0.0] * len(problem.engines)
-    stages: list[StageTime] = []
+    transfers = [0.0] * len(assignment)
+    after: list[set[int]] = [set() for _ in assignment]
+    for i, value in enumerate(problem.values):
+        source = stage_of[value.producer]
+        readers = {stage_of[c] for c in value.consumers}
+        readers.discard(source)
+        if not readers:
+            continue
+        a = assignment[source][0]
+        for reader in readers:
+            transfers[reader] += problem.price[i][a][assignment[reader][0]]
+            if not value.feedback:
+                after[reader].add(source)
+        if problem.sends:
+            transfers[source] += max(problem.send[i][a][assignment[r][0]] for r in readers)
+    jobs = []
     for index, (slot, regions) in enumerate(assignment):
-        received: set[int] = set()
-        for region in regions:
-            received.update(problem.inputs[region])
-        ready, transfer = 0.0, 0.0
-        for i in sorted(received):
-            source = stage_of[problem.values[i].producer]
-            if source != index:
-                transfer += problem.price[i][assignment[source][0]][slot]
-                ready = max(ready, stages[source].end_s)
-        engine = problem.engine_of[slot]
         compute = problem.overhead[slot] + sum(problem.seconds[r][slot] for r in regions)
-        start = max(ready, free[engine])
-        end = start + compute + transfer
-        free[engine] = end
-        busy[engine] += compute + transfer
-        stages.append(StageTime(slot, regions, compute, transfer, start, end))
-    most = max(range(len(busy)), key=busy.__getitem__)
-    memory_bound = problem.memory_s > busy[most]
-    return Schedule(
-        stages=tuple(stages),
-        latency_s=max(stage.end_s for stage in stages),
-        interval_s=max(busy[most], problem.memory_s),
-        interval_limit=SHARED_MEMORY if memory_bound else problem.engines[most],
-        engine_s=dict(zip(problem.engines, busy, strict=True)),
-    )
+        jobs.append(
+            Job(
+                problem.engine_of[slot],
+                compute + transfers[index],
+                sum(problem.table.dram_bytes[r] for r in regions),
+                tuple(sorted(after[index])),
+            )
+        )
+    return jobs, transfers
+
+
+def _energy(problem: Problem, assignment: Assignment, jobs: Sequence[Job]) -> float | None:
+    """Joules of one frame: each stage's seconds times the power of its slot."""
+    total = 0.0
+    for (slot, _), job in zip(assignment, jobs, strict=True):
+        watts = problem.power[slot]
+        if watts is None:
+            return None
+        total += watts * job.seconds
+    return total

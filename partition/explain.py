@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 
-from edgeweave.partition.costs import Cost
-from edgeweave.partition.evaluate import Schedule, schedule
-from edgeweave.partition.improve import relocations
+from edgeweave.partition.costs import INFINITY, Cost
+from edgeweave.partition.evaluate import Schedule
+from edgeweave.partition.improve import joins, splits
+from edgeweave.partition.incremental import Placed
 from edgeweave.partition.plan import Alternative, Certificate, Objective, Placement, Request
 from edgeweave.partition.portfolio import Limits, within
-from edgeweave.partition.problem import INFINITY, Problem
+from edgeweave.partition.problem import Problem
+from edgeweave.partition.relaxations import missed_limits, ms, relaxations
 from edgeweave.targets.backend import Refusal
 
 REASONS_SHOWN = 3
@@ -21,82 +24,140 @@ def placements(
     """For every region its slot and stage, and what speaks against each other slot."""
     table = problem.table
     place = {r: (k, stage.slot) for k, stage in enumerate(plan.stages) for r in stage.regions}
+    moves = _moves(problem, plan, objective, limits, max_stages)
     found = []
     for r, name in enumerate(table.regions):
         stage, slot = place[r]
         cost = table.costs[r][slot]
         if not isinstance(cost, Cost):
             raise ValueError(f"the plan puts {name} on a slot that refuses it")
-        others = (s for s in range(problem.width) if s != slot)
-        against = tuple(
-            _alternative(problem, plan, r, s, objective, limits, max_stages) for s in others
+        against = []
+        for other, refusal in enumerate(table.costs[r]):
+            where = table.slots[other]
+            if isinstance(refusal, Refusal):
+                against.append(Alternative(where, "refused", refusal.rule, refusal.reason))
+            elif other != slot:
+                move = moves.best.get((r, other))
+                reason = moves.obstacle(r, other) if move is None else moves.difference(move)
+                against.append(Alternative(where, "lost", "", reason))
+        found.append(
+            Placement(name, table.slots[slot], stage, cost.seconds, cost.source, tuple(against))
         )
-        found.append(Placement(name, table.slots[slot], stage, cost.seconds, cost.source, against))
     return tuple(found)
 
 
-def _alternative(
-    problem: Problem,
-    plan: Schedule,
-    region: int,
-    slot: int,
-    objective: Objective,
-    limits: Limits,
-    max_stages: int,
-) -> Alternative:
-    cost = problem.table.costs[region][slot]
-    where = problem.table.slots[slot]
-    if isinstance(cost, Refusal):
-        return Alternative(where, "refused", cost.rule, cost.reason)
-    legal = [
-        schedule(problem, stages)
-        for stages in relocations(problem, plan.assignment, region, slot)
-        if len(stages) <= max_stages
-    ]
-    if not legal:
-        return Alternative(where, "lost", "", _own_cost(problem, plan, region, slot, max_stages))
-    admitted = [trial for trial in legal if limits.admit(trial)]
-    best = min(admitted or legal, key=lambda trial: trial.value(objective))
-    text = _difference(best.value(objective) - plan.value(objective), f"the {objective.value}")
-    if not admitted:
-        text += " and would break the limit that the plan keeps"
-    return Alternative(where, "lost", "", text)
+def _moves(
+    problem: Problem, plan: Schedule, objective: Objective, limits: Limits, max_stages: int
+) -> _Moves:
+    """Try each region on each slot that takes it: in the stages there, and in one of its own."""
+    state = Placed(problem, plan.assignment)
+    moves = _Moves(state, plan.value(objective), objective, limits, max_stages)
+    for region in range(problem.size):
+        here = state.slot[state.stage_of[region]]
+        for stage in list(joins(state, region)):
+            if state.slot[stage] != here:
+                moves.note(region, stage)
+    for stage in state.used:
+        here = state.slot[stage]
+        for region, alone in splits(state, stage, max_stages):
+            for slot, own in enumerate(alone):
+                if slot != here:
+                    moves.note(region, own)
+    return moves
 
 
-def _own_cost(problem: Problem, plan: Schedule, region: int, slot: int, max_stages: int) -> str:
-    """Why no legal plan moves only this region, and what its own costs would be."""
-    slot_of = {r: stage.slot for stage in plan.stages for r in stage.regions}
-    here, there = (
-        problem.seconds[region][s] + _border_price(problem, slot_of, region, s)
-        for s in (slot_of[region], slot)
-    )
-    if there == INFINITY:
-        return "no link carries its values there from where the others are"
-    change = _difference(there - here, "the region's own time with its transfers")
-    return f"moved alone it would need more than {max_stages} stages; it {change}"
+@dataclass
+class _Moves:
+    """The best legal way to move each region alone to each slot: its value, and if it is within
+    the limits that the plan keeps. ``value`` is the plan's own.
+    """
+
+    state: Placed
+    value: float
+    objective: Objective
+    limits: Limits
+    max_stages: int
+    best: dict[tuple[int, int], tuple[bool, float]] = field(default_factory=dict)
+
+    def note(self, region: int, stage: int) -> None:
+        """Try the region in the stage, and remember the outcome when it is the best so far."""
+        slot = self.state.slot[stage]
+        if self.state.problem.seconds[region][slot] == INFINITY:
+            return
+        found = self.state.tried(region, stage)
+        if found is None:
+            return
+        latency, interval = self.limits.both
+        breaks = not (within(found.latency_s, latency) and within(found.interval_s, interval))
+        move = breaks, found.value(self.objective)
+        self.best[region, slot] = min(move, self.best.get((region, slot), move))
+
+    def difference(self, move: tuple[bool, float]) -> str:
+        breaks, value = move
+        what = f"the {self.objective.value}"
+        if value == INFINITY or self.value == INFINITY:
+            text = f"leaves {what} open: not every slot states its power"
+        else:
+            text = _difference(value - self.value, what, self.objective.unit)
+        return text + (" and would break the limit that the plan keeps" if breaks else "")
+
+    def obstacle(self, region: int, slot: int) -> str:
+        """Why no legal plan moves only this region, and what its own costs would be."""
+        state, problem = self.state, self.state.problem
+        present = state.slot[state.stage_of[region]]
+        here, there = (
+            problem.seconds[region][s] + _border_price(state, region, s) for s in (present, slot)
+        )
+        if there == INFINITY:
+            return "no link carries its values there from where the others are"
+        change = _difference(there - here, "the region's own time with its transfers")
+        broken = self._broken_limit(region, present, slot)
+        if broken is not None:
+            return f"{broken}; it {change}"
+        return f"moved alone it would need more than {self.max_stages} stages; it {change}"
+
+    def _broken_limit(self, region: int, present: int, slot: int) -> str | None:
+        """What of an engine's limits or of a group would break with the region on the slot."""
+        state, problem = self.state, self.state.problem
+        old, new = problem.engine_of[present], problem.engine_of[slot]
+        if old != new:
+            for group in problem.table.colocated:
+                other = next((r for r in group if r != region), region)
+                if region in group:
+                    name = problem.table.regions[other]
+                    return f"would separate it from {name}, which it must share an engine with"
+            kept = state.kept_bytes(new) + problem.memory_bytes[region]
+            if kept > problem.capacity[new]:
+                room = f"{_mib(kept)} of {_mib(problem.capacity[new])} MiB"
+                return f"would break the memory of {problem.engines[new]} ({room})"
+        for engine in (new, old):
+            if state.stage_count(engine) >= problem.engine_stages[engine]:
+                most = f"{problem.engine_stages[engine]:.0f}"
+                return f"{problem.engines[engine]} already runs its most stages ({most})"
+        return None
 
 
-def _border_price(problem: Problem, slot_of: dict[int, int], region: int, slot: int) -> float:
-    """What handing over its inputs and outputs costs with the region on the slot."""
-    total = 0.0
+def _mib(nbytes: float) -> str:
+    return f"{nbytes / (1 << 20):.3g}"
+
+
+def _border_price(state: Placed, region: int, slot: int) -> float:
+    """What handing over its inputs and outputs costs with the region on the slot, in seconds."""
+    problem, total = state.problem, 0.0
     for i in problem.inputs[region]:
-        total += problem.price[i][slot_of[problem.values[i].producer]][slot]
+        source = state.slot[state.stage_of[problem.values[i].producer]]
+        total += problem.price[i][source][slot]
     for i in problem.outputs[region]:
-        readers = {slot_of[c] for c in problem.values[i].consumers}
+        readers = {state.slot[state.stage_of[c]] for c in problem.values[i].consumers}
         total += sum(problem.price[i][slot][b] for b in readers)
+        total += max(problem.send[i][slot][b] for b in readers)
     return total
 
 
-def _difference(seconds: float, of_what: str) -> str:
-    if abs(seconds) < 5e-8:
+def _difference(change: float, of_what: str, unit: str = "s") -> str:
+    if abs(change) < 5e-8:
         return f"would not change {of_what}"
-    return f"would {'add' if seconds > 0 else 'save'} {_ms(abs(seconds))} ms on {of_what}"
-
-
-def _ms(seconds: float) -> str:
-    """Milliseconds with three significant digits, and at least one decimal digit."""
-    value = seconds * 1e3
-    return f"{value:.1f}" if value >= 100 else f"{value:.3g}"
+    return f"would {'add' if change > 0 else 'save'} {ms(abs(change))} m{unit} on {of_what}"
 
 
 def shortfall(
@@ -104,50 +165,19 @@ def shortfall(
 ) -> tuple[str, ...]:
     """What would have to change for the request to be met, in sentences."""
     sentences = []
-    wanted = (
-        ("latency", Objective.LATENCY, plan.latency_s, request.budget_s, "budget"),
-        ("interval", Objective.INTERVAL, plan.interval_s, request.max_interval_s, "limit"),
-    )
-    for name, objective, value, limit, word in wanted:
-        if limit is None or within(value, limit):
-            continue
+    for missed in missed_limits(plan, request):
         sentences.append(
-            f"The best {name} found is {_ms(value)} ms, {_ms(value - limit)} ms over the {word} "
-            f"of {_ms(limit)} ms."
+            f"The best {missed.objective.value} found is {ms(missed.value)} ms, "
+            f"{ms(missed.value - missed.limit)} ms over the {missed.word} of {ms(missed.limit)} ms."
         )
-        if certificate.objective is objective:
-            sentences += _proof(certificate, limit, word)
-        sentences.append(_speedup(problem, plan, value, limit))
-    return (*sentences, *idle_engines(problem, plan))
-
-
-def _proof(certificate: Certificate, limit: float, word: str) -> list[str]:
-    bound = certificate.bound_s
-    text = f"No plan of this class ({certificate.scope}) can be below {_ms(bound)} ms" + (
-        ": the result is optimal." if certificate.optimal else "."
-    )
-    advice = (
-        f"The {word} would have to be at least {_ms(bound)} ms on this board."
-        if bound > limit
-        else f"The search did not prove the {word} out of reach: a longer time limit may find more."
-    )
-    return [text, advice]
-
-
-def _speedup(problem: Problem, plan: Schedule, value: float, limit: float) -> str:
-    """How much faster the busiest engine would have to be, the plan being kept."""
-    engine = max(plan.engine_s, key=lambda name: plan.engine_s[name])
-    busy = sum(
-        problem.seconds[r][stage.slot]
-        for stage in plan.stages
-        if problem.table.slots[stage.slot].engine == engine
-        for r in stage.regions
-    )
-    rest = busy - (value - limit)
-    share = f"{engine} computes {_ms(busy)} ms of a frame"
-    if rest <= 0:
-        return f"{share}; with this plan no faster {engine} alone would be enough."
-    return f"{share}; with this plan it would have to be {busy / rest:.2f} times as fast."
+        if certificate.objective is missed.objective:
+            end = ": the result is optimal." if certificate.optimal else "."
+            sentences.append(
+                f"No plan of this class ({certificate.scope}) can be below "
+                f"{ms(certificate.bound)} ms{end}"
+            )
+    changes = relaxations(problem, plan, request, certificate)
+    return (*sentences, *(change.text for change in changes), *idle_engines(problem, plan))
 
 
 def idle_engines(problem: Problem, plan: Schedule) -> tuple[str, ...]:

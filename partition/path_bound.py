@@ -3,31 +3,27 @@
 In a chain each region depends on the one before it, at once or through others. Stages do not fall
 along a chain, so each stage holds one run of it: at most ``max_stages`` runs. Where two neighbours
 u, w of the chain share a stage, all regions between them (after u and before w) are in that stage
-too, and it runs them one by one. Where they do not, w's stage starts after u has ended and pays its
-overhead and u's value first.
+too, and it runs them one by one. Where they do not, w's stage starts after u's has ended, which has
+then paid for sending u's value to w's slot, if no more; and it pays its overhead and u's value.
+What engines slow each other down, limits of engines, and groups of regions can only add to it.
 On a graph that is a chain the bound is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from edgeweave.partition.bounds import cut_regions
-from edgeweave.partition.problem import INFINITY, Problem
+from edgeweave.partition.costs import INFINITY
+from edgeweave.partition.problem import Problem
 
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True)
-class Hop:
-    """From one region of a chain to the next.
-
-    ``together[s]``: seconds from the end of the one to the end of the next in one stage on slot s.
-    ``apart[a][b]``: the least in two stages, the later of them on slot b.
-    """
-
-    together: tuple[float, ...]
-    apart: tuple[tuple[float, ...], ...]
+    Floats = NDArray[float64]
 
 
 def latency_bound(problem: Problem, max_stages: int) -> float:
@@ -81,44 +77,49 @@ def _ancestors(problem: Problem) -> list[int]:
 def _along(
     problem: Problem, chain: Sequence[int], ancestors: Sequence[int], max_stages: int
 ) -> float:
-    slots = range(problem.width)
-    first = problem.seconds[chain[0]]
-    # least[k][s]: the earliest end of the last region so far, in its (k+1)-th run, on slot s.
-    least = [[INFINITY] * problem.width for _ in range(max_stages)]
-    least[0] = [problem.overhead[s] + first[s] for s in slots]
+    import numpy as np
+
+    seconds, overhead = np.array(problem.seconds), np.array(problem.overhead)
+    known: dict[tuple[int, int], Floats] = {}  # equal prices are one object
+    free = np.zeros((problem.width, problem.width))
+    # least[k, s]: the earliest end of the last region so far, in its (k+1)-th run, on slot s.
+    least = np.full((max_stages, problem.width), INFINITY)
+    least[0] = overhead + seconds[chain[0]]
     for u, w in pairwise(chain):
-        hop = _hop(problem, u, w, ancestors)
-        least = [
-            [
-                min(
-                    least[k][s] + hop.together[s],
-                    min(least[k - 1][a] + hop.apart[a][s] for a in slots) if k > 0 else INFINITY,
-                )
-                for s in slots
-            ]
-            for k in range(max_stages)
-        ]
-    return min(min(row) for row in least)
+        inside = _between(u, w, ancestors)
+        together, handed = seconds[w], free
+        for r in inside:
+            together = together + seconds[r]
+        for i in problem.outputs[u]:
+            if w in problem.values[i].consumers:
+                key = id(problem.price[i]), id(problem.send[i])
+                if key not in known:
+                    known[key] = np.array(problem.price[i]) + np.array(problem.send[i])
+                handed = handed + known[key]
+        apart = (least[:-1, :, None] + handed).min(axis=1)
+        apart += overhead + seconds[w] + _longest(problem, inside)
+        least = least + together
+        np.minimum(least[1:], apart, out=least[1:])
+    return float(least.min())
 
 
-def _hop(problem: Problem, u: int, w: int, ancestors: Sequence[int]) -> Hop:
-    slots = range(problem.width)
-    inside = [r for r in range(u + 1, w) if ancestors[w] >> r & 1 and ancestors[r] >> u & 1]
-    together = tuple(sum(problem.seconds[r][s] for r in (*inside, w)) for s in slots)
+def _between(u: int, w: int, ancestors: Sequence[int]) -> list[int]:
+    """Regions that u leads to and that lead to w."""
+    found = []
+    open_bits = ancestors[w] >> (u + 1)
+    while open_bits:
+        lowest = open_bits & -open_bits
+        r = u + lowest.bit_length()
+        if ancestors[r] >> u & 1:
+            found.append(r)
+        open_bits ^= lowest
+    return found
+
+
+def _longest(problem: Problem, regions: Sequence[int]) -> float:
+    """The most seconds on any way through these regions, each on its fastest slot."""
     longest: dict[int, float] = {}
-    for r in inside:
+    for r in regions:
         behind = (longest[p] for p in problem.predecessors[r] if p in longest)
         longest[r] = max(behind, default=0.0) + min(problem.seconds[r])
-    between = max(longest.values(), default=0.0)
-    handed = [i for i in problem.outputs[u] if w in problem.values[i].consumers]
-    apart = tuple(
-        tuple(
-            problem.overhead[b]
-            + sum(problem.price[i][a][b] for i in handed)
-            + between
-            + problem.seconds[w][b]
-            for b in slots
-        )
-        for a in slots
-    )
-    return Hop(together, apart)
+    return max(longest.values(), default=0.0)

@@ -14,6 +14,12 @@ class Objective(StrEnum):
 
     LATENCY = "latency"
     INTERVAL = "interval"
+    ENERGY = "energy"
+
+    @property
+    def unit(self) -> str:
+        """``s``, or ``J`` for the energy of a frame."""
+        return "J" if self is Objective.ENERGY else "s"
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,13 @@ class Stage:
 class Certificate:
     """The proof of quality of a plan.
 
-    ``objective_s`` is the plan's value, ``bound_s`` a proven lower bound over the class of plans
-    that ``scope`` names, ``gap`` is (objective - bound) / objective.
+    ``value`` is the plan's value of the objective, ``bound`` a proven lower bound over the class of
+    plans that ``scope`` names, both in the objective's unit; ``gap`` is (value - bound) / value.
     """
 
     objective: Objective
-    objective_s: float
-    bound_s: float
+    value: float
+    bound: float
     optimal: bool
     scope: str
     solver: str
@@ -75,7 +81,7 @@ class Certificate:
     @property
     def gap(self) -> float:
         """Relative distance between plan and bound; 0 is proven optimal."""
-        return max(0.0, 1 - self.bound_s / self.objective_s) if self.objective_s > 0 else 0.0
+        return max(0.0, 1 - self.bound / self.value) if self.value > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,13 @@ class Baseline:
     name: str
     latency_s: float | None
     interval_s: float | None
+    energy_j: float | None = None
+    stages: int | None = None
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """Why a region is not on a slot: refused by a rule, or ``extra_s`` slower in the objective."""
+    """Why a region is not on a slot: refused by a rule, or lost on the objective."""
 
     slot: Slot
     verdict: str  # "refused" or "lost"
@@ -124,6 +132,7 @@ class Plan:
     latency_s: float
     interval_s: float
     interval_limit: str  # which engine, or the shared memory, sets the interval
+    energy_j: float | None  # what the engines draw for one frame; None where powers are not stated
     certificate: Certificate
     baselines: tuple[Baseline, ...]
     meets: bool

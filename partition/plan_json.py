@@ -1,4 +1,4 @@
-"""Plans and cost tables as JSON data."""
+"""Plans as JSON data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from edgeweave.partition.costs import Cost, CostTable, Source
+from edgeweave.partition.costs import Source
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.plan import (
     Alternative,
@@ -18,7 +18,7 @@ from edgeweave.partition.plan import (
     Request,
     Stage,
 )
-from edgeweave.targets.backend import Refusal, Slot
+from edgeweave.targets.backend import Slot
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
             latency_s=float(data["latency_s"]),
             interval_s=float(data["interval_s"]),
             interval_limit=str(data["interval_limit"]),
+            energy_j=None if data["energy_j"] is None else float(data["energy_j"]),
             certificate=_certificate(data["certificate"]),
             baselines=tuple(Baseline(**entry) for entry in data["baselines"]),
             meets=bool(data["meets"]),
@@ -100,35 +101,3 @@ def _placement(data: Mapping[str, Any]) -> Placement:
 def _certificate(data: Mapping[str, Any]) -> Certificate:
     stated = {key: value for key, value in data.items() if key != "gap"}
     return Certificate(**{**stated, "objective": Objective(data["objective"])})
-
-
-def table_to_json(table: CostTable) -> dict[str, Any]:
-    """The cost table as JSON data for a dump; a refusal stands where a cost would."""
-
-    def entry(cost: Cost | Refusal) -> dict[str, Any]:
-        if isinstance(cost, Refusal):
-            return {"refused": cost.rule, "reason": cost.reason}
-        return {"seconds": cost.seconds, "source": cost.source.value}
-
-    def price(a: int, b: int) -> dict[str, Any] | None:
-        transfer = table.transfers[a][b]
-        if transfer is None:
-            return None
-        return {**asdict(transfer), "source": transfer.source.value}
-
-    slots = range(len(table.slots))
-    return {
-        "slots": [str(slot) for slot in table.slots],
-        "regions": [
-            {
-                "name": name,
-                "dram_bytes": table.dram_bytes[r],
-                "costs": {str(table.slots[s]): entry(table.costs[r][s]) for s in slots},
-            }
-            for r, name in enumerate(table.regions)
-        ],
-        "values": [{**asdict(value), "consumers": list(value.consumers)} for value in table.values],
-        "transfers": [[price(a, b) for b in slots] for a in slots],
-        "stage_overhead_s": list(table.stage_overhead_s),
-        "dram_bytes_per_s": table.dram_bytes_per_s,
-    }

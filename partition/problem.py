@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgeweave.partition.contention import memory_interval
-from edgeweave.partition.costs import CostTable
+from edgeweave.partition.contention import memory_seconds
+from edgeweave.partition.costs import INFINITY, CostTable, Transfer
 from edgeweave.partition.errors import PartitionError
 from edgeweave.targets.backend import Refusal
 
-INFINITY = float("inf")
+Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class Carried:
-    """One value between regions: who makes it, who reads it, its size in bytes."""
+    """One value between regions: who makes it, who reads it, its size in bytes.
+
+    ``given`` holds its own prices between slots, where it has them.
+    """
 
     producer: int
     consumers: tuple[int, ...]
     nbytes: int
+    feedback: bool = False
+    given: tuple[tuple[Transfer | None, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,28 +75,49 @@ class Problem:
     @cached_property
     def values(self) -> tuple[Carried, ...]:
         """The values that one region makes and another reads."""
+        prices = self.table.prices or (None,) * len(self.table.values)
         return tuple(
-            Carried(v.producer, v.consumers, v.nbytes)
-            for v in self.table.values
-            if v.producer is not None and v.consumers
+            Carried(v.producer, readers, v.nbytes, v.feedback, given)
+            for v, given in zip(self.table.values, prices, strict=True)
+            if v.producer is not None
+            for readers in (tuple(c for c in v.consumers if c != v.producer),)
+            if readers
         )
 
     @cached_property
-    def price(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
-        """Seconds to hand over each value, per source slot and receiving slot."""
-        slots = range(self.width)
-        links = self.table.transfers
+    def price(self) -> tuple[Matrix, ...]:
+        """Seconds the receiving stage pays for each value, per source slot and receiving slot."""
+        return self._priced(Transfer.seconds)
 
-        def seconds(nbytes: int, a: int, b: int) -> float:
+    @cached_property
+    def send(self) -> tuple[Matrix, ...]:
+        """Seconds the sending stage pays for each value, per source slot and reading slot."""
+        return self._priced(Transfer.send_seconds)
+
+    @cached_property
+    def sends(self) -> bool:
+        """Whether any sending stage pays anything."""
+        return any(0 < p < INFINITY for m in set(self.send) for row in m for p in row)
+
+    def _priced(self, seconds: Callable[[Transfer, int], float]) -> tuple[Matrix, ...]:
+        slots = range(self.width)
+
+        def price(link: Transfer | None, nbytes: int, a: int, b: int) -> float:
             if a == b:
                 return 0.0
-            link = links[a][b]
-            return INFINITY if link is None else link.seconds(nbytes)
+            return INFINITY if link is None else seconds(link, nbytes)
 
-        by_size: dict[int, tuple[tuple[float, ...], ...]] = {}
-        for nbytes in {v.nbytes for v in self.values}:
-            by_size[nbytes] = tuple(tuple(seconds(nbytes, a, b) for b in slots) for a in slots)
-        return tuple(by_size[v.nbytes] for v in self.values)
+        known: dict[object, Matrix] = {}  # equal prices are one object
+        found = []
+        for value in self.values:
+            key = (value.nbytes, value.given)
+            if key not in known:
+                links = value.given or self.table.transfers
+                known[key] = tuple(
+                    tuple(price(links[a][b], value.nbytes, a, b) for b in slots) for a in slots
+                )
+            found.append(known[key])
+        return tuple(found)
 
     @cached_property
     def inputs(self) -> tuple[tuple[int, ...], ...]:
@@ -111,8 +138,8 @@ class Problem:
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """Every pair of regions joined by at least one value, once, in ascending order."""
-        pairs = {(v.producer, c) for v in self.values for c in v.consumers}
+        """Every pair of regions that a value orders, once, in ascending order."""
+        pairs = {(v.producer, c) for v in self.values if not v.feedback for c in v.consumers}
         return tuple(sorted(pairs))
 
     @cached_property
@@ -133,12 +160,42 @@ class Problem:
 
     @cached_property
     def memory_s(self) -> float:
-        """The interval that the shared memory imposes."""
-        return memory_interval(self.table)
+        """The interval that the shared memory imposes: all bytes of a frame over its bandwidth."""
+        return memory_seconds(sum(self.table.dram_bytes), self.table.dram_bytes_per_s)
+
+    @cached_property
+    def memory_bytes(self) -> tuple[int, ...]:
+        """Bytes each region keeps on its engine."""
+        return self.table.memory_bytes or (0,) * self.size
+
+    @cached_property
+    def capacity(self) -> tuple[float, ...]:
+        """Bytes each engine can keep; infinite without a limit."""
+        return _limits(self.table.capacity_bytes, len(self.engines))
+
+    @cached_property
+    def engine_stages(self) -> tuple[float, ...]:
+        """The most stages on each engine; infinite without a limit."""
+        return _limits(self.table.engine_stages, len(self.engines))
+
+    @cached_property
+    def power(self) -> tuple[float | None, ...]:
+        """Watts each slot draws while it works, None where the table does not say."""
+        return self.table.power_w or (None,) * self.width
+
+    @cached_property
+    def is_constrained(self) -> bool:
+        """Whether engines or groups of regions restrict a plan beyond refusals and links."""
+        limits = (*self.capacity, *self.engine_stages)
+        return bool(self.table.colocated) or any(limit < INFINITY for limit in limits)
 
     def slots_of(self, engine: int) -> tuple[int, ...]:
         """The slots of one engine."""
         return tuple(s for s in range(self.width) if self.engine_of[s] == engine)
+
+
+def _limits(given: tuple[int | None, ...], count: int) -> tuple[float, ...]:
+    return tuple(INFINITY if x is None else x for x in given or (None,) * count)
 
 
 def check_placeable(table: CostTable) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
 
 from edgeweave.partition.baselines import Candidate, baselines
-from edgeweave.partition.costs import Cost, CostTable, Source
+from edgeweave.partition.costs import INFINITY, CostTable
 from edgeweave.partition.cp_search import Progress
 from edgeweave.partition.errors import PartitionError
-from edgeweave.partition.evaluate import Assignment, Schedule, check, schedule
+from edgeweave.partition.evaluate import TOLERANCE, Assignment, Schedule, check, schedule
 from edgeweave.partition.explain import placements, shortfall
-from edgeweave.partition.plan import Baseline, Certificate, Objective, Plan, Request, Stage
-from edgeweave.partition.portfolio import Limits, Portfolio
-from edgeweave.partition.problem import INFINITY, Problem, check_placeable
+from edgeweave.partition.plan import Baseline, Certificate, Objective, Plan, Request
+from edgeweave.partition.plan_stages import plan_stages
+from edgeweave.partition.portfolio import PROVEN, Limits, Portfolio
+from edgeweave.partition.problem import Problem, check_placeable
 from edgeweave.partition.reduction import reduce_slots
+from edgeweave.partition.scope import certificate_scope
 from edgeweave.partition.staging import prefer_first_listed, tidy
-
-PROVEN = 1e-6
-"""Relative gap that counts as optimal: what rounding costs to whole units can leave."""
 
 TIE_BREAK_SHARE = 0.25
 """Part of the time limit that may go into a lower latency at the same interval."""
@@ -32,7 +30,8 @@ class Answer:
     plan: Schedule
     objective: Objective
     limits: Limits
-    bound_s: float
+    bound: float
+    method: str
 
 
 def solve(
@@ -46,16 +45,19 @@ def solve(
 
     Never worse than any of the baselines. ``hint`` is a placement to start from. When no plan
     meets the request the result is the one that comes closest and ``meets`` is False. Raises
-    PartitionError when the request is malformed, a region has no slot, or no plan exists at all.
+    PartitionError when the request is malformed, a region has no slot, a slot states no power where
+    energy is asked for, or no plan exists at all.
     """
     started = perf_counter()
     _check_request(request)
     check_placeable(table)
     problem = Problem(table)
+    reduction = reduce_slots(problem)
+    _check_powers(reduction.problem, request)
     methods = baselines(problem, request)
     portfolio = Portfolio(
         problem,
-        reduce_slots(problem),
+        reduction,
         request.max_stages,
         started + request.time_limit_s,
         progress,
@@ -84,30 +86,47 @@ def _check_request(request: Request) -> None:
             )
 
 
+def _check_powers(problem: Problem, request: Request) -> None:
+    """Energy needs the power of every slot that may be used."""
+    if request.objective is not Objective.ENERGY:
+        return
+    for s, watts in enumerate(problem.power):
+        if watts is None:
+            raise PartitionError(
+                f"slot {problem.table.slots[s]}",
+                "it states no power, so the energy of a plan that uses it is unknown",
+                "State its power, or minimise latency or interval",
+            )
+
+
 def _search(portfolio: Portfolio, request: Request) -> Answer:
-    """Find a plan within the limit on the other quantity first, then minimise the objective."""
-    if request.objective is Objective.LATENCY:
-        other, limit = Objective.INTERVAL, request.max_interval_s
-        limits = Limits(interval_s=limit)
-    else:
-        other, limit = Objective.LATENCY, request.budget_s
-        limits = Limits(latency_s=limit)
-    if limit is not None and portfolio.best(other, limits) is None:
-        bound = portfolio.minimise(other, Limits(), portfolio.seconds_left, stop_below_s=limit)
-        if portfolio.best(other, limits) is None:
-            return _answer(portfolio, other, Limits(), bound)
+    """Find a plan within the limits on other quantities first, then minimise the objective."""
     objective = request.objective
+    limits = Limits()
+    for other, limit in (
+        (Objective.LATENCY, request.budget_s),
+        (Objective.INTERVAL, request.max_interval_s),
+    ):
+        if limit is None or other is objective:
+            continue
+        tighter = limits.also(other, limit)
+        if portfolio.best(other, tighter) is None:
+            bound = portfolio.minimise(other, limits, portfolio.seconds_left, stop_below=limit)
+            if portfolio.best(other, tighter) is None:
+                return _answer(portfolio, other, limits, bound)
+        limits = tighter
     bound = portfolio.minimise(objective, limits, portfolio.seconds_left)
     answer = _answer(portfolio, objective, limits, bound)
     if objective is Objective.INTERVAL and _is_proven(answer.plan.interval_s, bound):
         spare = min(portfolio.seconds_left, TIE_BREAK_SHARE * request.time_limit_s)
-        tied = Limits(limits.latency_s, answer.plan.interval_s)
-        portfolio.minimise(Objective.LATENCY, tied, spare)
-        answer = _answer(portfolio, objective, limits, bound)
+        portfolio.minimise(Objective.LATENCY, limits.also(objective, answer.plan.interval_s), spare)
+        answer = _answer(portfolio, objective, limits, bound, answer.method)
     return answer
 
 
-def _answer(portfolio: Portfolio, objective: Objective, limits: Limits, bound: float) -> Answer:
+def _answer(
+    portfolio: Portfolio, objective: Objective, limits: Limits, bound: float, method: str = ""
+) -> Answer:
     plan = portfolio.best(objective, limits)
     if plan is None:
         most = portfolio.max_stages
@@ -116,11 +135,22 @@ def _answer(portfolio: Portfolio, objective: Objective, limits: Limits, bound: f
             if bound == INFINITY
             else f"no plan of at most {most} stages was found in time"
         )
-        raise PartitionError(
-            "placement", reason, "Allow more stages, or add links or backends to the board"
-        )
-    plan = schedule(portfolio.problem, prefer_first_listed(portfolio.problem, plan.assignment))
-    return Answer(plan, objective, limits, min(bound, plan.value(objective)))
+        raise PartitionError("placement", reason, _advice(portfolio.problem))
+    stages = prefer_first_listed(portfolio.problem, plan.assignment)
+    same = schedule(portfolio.problem, stages)
+    if same.value(objective) <= plan.value(objective) * (1 + TOLERANCE) and portfolio.admits(
+        limits, same
+    ):
+        plan = same
+    return Answer(
+        plan, objective, limits, min(bound, plan.value(objective)), method or portfolio.method
+    )
+
+
+def _advice(problem: Problem) -> str:
+    if problem.is_constrained:
+        return "Allow more stages, memory or engines for a group, or add links or backends"
+    return "Allow more stages, or add links or backends to the board"
 
 
 def _is_proven(value: float, bound: float) -> bool:
@@ -139,15 +169,15 @@ def _assemble(
     plan = answer.plan
     wanted = Limits(request.budget_s, request.max_interval_s)
     meets = wanted.admit(plan)
-    stages = _stages(problem.table, plan)
+    stages = plan_stages(problem.table, plan)
     value = plan.value(answer.objective)
     certificate = Certificate(
         objective=answer.objective,
-        objective_s=value,
-        bound_s=answer.bound_s,
-        optimal=_is_proven(value, answer.bound_s),
-        scope=_scope(request, answer.limits),
-        solver="CP-SAT" if portfolio.searched else "bounds from costs",
+        value=value,
+        bound=answer.bound,
+        optimal=_is_proven(value, answer.bound),
+        scope=certificate_scope(problem.table, request, answer.limits),
+        solver=answer.method,
         wall_s=perf_counter() - started,
     )
     return Plan(
@@ -158,6 +188,7 @@ def _assemble(
         latency_s=plan.latency_s,
         interval_s=plan.interval_s,
         interval_limit=plan.interval_limit,
+        energy_j=plan.energy_j,
         certificate=certificate,
         baselines=tuple(_baseline(method) for method in methods),
         meets=meets,
@@ -169,33 +200,6 @@ def _baseline(method: Candidate) -> Baseline:
     found = method.schedule
     if found is None:
         return Baseline(method.name, None, None)
-    return Baseline(method.name, found.latency_s, found.interval_s)
-
-
-def _scope(request: Request, limits: Limits) -> str:
-    text = f"convex stages in one order, at most {request.max_stages} stages, this cost table"
-    if limits.latency_s is not None:
-        text += f", latency at most {limits.latency_s * 1e3:g} ms"
-    if limits.interval_s is not None:
-        text += f", interval at most {limits.interval_s * 1e3:g} ms"
-    return text
-
-
-def _stages(table: CostTable, plan: Schedule) -> tuple[Stage, ...]:
-    stages = []
-    for index, stage in enumerate(plan.stages):
-        costs = (table.costs[r][stage.slot] for r in stage.regions)
-        sources = Counter(c.source for c in costs if isinstance(c, Cost))
-        stages.append(
-            Stage(
-                index=index,
-                slot=table.slots[stage.slot],
-                regions=stage.regions,
-                compute_s=stage.compute_s,
-                transfer_s=stage.transfer_s,
-                start_s=stage.start_s,
-                end_s=stage.end_s,
-                sources={s: sources[s] for s in Source if sources[s]},
-            )
-        )
-    return tuple(stages)
+    return Baseline(
+        method.name, found.latency_s, found.interval_s, found.energy_j, len(found.stages)
+    )

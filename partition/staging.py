@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.evaluate import Assignment, Schedule, schedule
-from edgeweave.partition.problem import INFINITY, Problem
+from edgeweave.partition.plan import Objective
+from edgeweave.partition.problem import Problem
 
 Stages = tuple[tuple[int, tuple[int, ...]], ...]
 """Stages in order, each a slot index and the indices of its regions."""
 
-Cut = tuple[float, tuple[tuple[int, int], ...]]
-"""What cutting an order costs, and the (slot, first position) of each stage."""
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    Floats = NDArray[float64]
 
 
 def cut_into_stages(problem: Problem, slot_of: Sequence[int]) -> Stages:
@@ -21,26 +27,30 @@ def cut_into_stages(problem: Problem, slot_of: Sequence[int]) -> Stages:
     take the most. The regions keep their slots, so the number of stages is what it takes.
     """
     waiting = [len(before) for before in problem.predecessors]
-    open_regions = set(range(problem.size))
+    ready: list[set[int]] = [set() for _ in range(problem.width)]
+    for region, count in enumerate(waiting):
+        if count == 0:
+            ready[slot_of[region]].add(region)
     stages: list[tuple[int, tuple[int, ...]]] = []
-    while open_regions:
-        slots = sorted({slot_of[r] for r in open_regions if waiting[r] == 0})
-        reaches = {slot: _reach(problem, slot_of, slot, waiting, open_regions) for slot in slots}
-        slot = max(slots, key=lambda s: len(reaches[s]))
+    while any(ready):
+        reaches = [_reach(problem, slot_of, slot, waiting, now) for slot, now in enumerate(ready)]
+        slot = max(range(problem.width), key=lambda s: len(reaches[s]))
+        ready[slot].clear()
         for region in reaches[slot]:
-            open_regions.remove(region)
             for after in problem.successors[region]:
                 waiting[after] -= 1
+                if waiting[after] == 0 and slot_of[after] != slot:
+                    ready[slot_of[after]].add(after)
         stages.append((slot, tuple(sorted(reaches[slot]))))
     return tuple(stages)
 
 
 def _reach(
-    problem: Problem, slot_of: Sequence[int], slot: int, waiting: list[int], open_regions: set[int]
+    problem: Problem, slot_of: Sequence[int], slot: int, waiting: Sequence[int], now: set[int]
 ) -> list[int]:
-    """Regions of the slot that can run now, one after another, on nothing but what is done."""
+    """Regions of the slot that can run one after another, from those that can run now."""
     left: dict[int, int] = {}
-    ready = [r for r in open_regions if waiting[r] == 0 and slot_of[r] == slot]
+    ready = list(now)
     reached: list[int] = []
     while ready:
         region = ready.pop()
@@ -63,31 +73,48 @@ def fit_to_stages(problem: Problem, slot_of: Sequence[int], max_stages: int) -> 
     if len(stages) <= max_stages:
         return stages
     order = [region for _, regions in stages for region in regions]
-    slots = range(problem.width)
+    cuts = _cheapest_cuts(_moved(problem, slot_of, order), max_stages)
+    return None if cuts is None else segments(order, cuts)
 
-    def moved(region: int, slot: int) -> float:
-        if problem.seconds[region][slot] == INFINITY:
-            return INFINITY
-        return 0.0 if slot == slot_of[region] else problem.seconds[region][slot_of[region]]
 
-    best: dict[tuple[int, int], Cut] = {(1, s): (moved(order[0], s), ((s, 0),)) for s in slots}
-    for position, region in enumerate(order[1:], start=1):
-        new: dict[tuple[int, int], Cut] = {}
-        for (count, slot), (cost, cuts) in best.items():
-            for target in slots:
-                used = count + (target != slot)
-                total = cost + moved(region, target)
-                if used > max_stages or total == INFINITY:
-                    continue
-                known = new.get((used, target))
-                if known is None or total < known[0]:
-                    path = cuts if target == slot else (*cuts, (target, position))
-                    new[used, target] = (total, path)
-        best = new
-    if not best:
+def _moved(problem: Problem, slot_of: Sequence[int], order: Sequence[int]) -> Floats:
+    """The work each slot would take from another, per position of the order."""
+    import numpy as np
+
+    seconds = np.array(problem.seconds)[list(order)]
+    positions, chosen = np.arange(len(order)), np.array(slot_of)[list(order)]
+    left = seconds[positions, chosen]
+    moved = np.where(np.isinf(seconds), INFINITY, left[:, None])
+    moved[positions, chosen] = np.where(np.isinf(left), INFINITY, 0.0)
+    return moved
+
+
+def _cheapest_cuts(moved: Floats, max_stages: int) -> list[tuple[int, int]] | None:
+    """The (slot, first position) of each stage of the cut that moves the least work."""
+    import numpy as np
+
+    size, width = moved.shape
+    # least[k, s]: of the regions so far in k + 1 stages, the last on slot s.
+    least = np.full((max_stages, width), INFINITY)
+    least[0] = moved[0]
+    opens = np.zeros((size, max_stages, width), dtype=bool)
+    source = np.zeros((size, max_stages), dtype=np.int32)
+    for position in range(1, size):
+        source[position, 1:] = least[:-1].argmin(axis=1)
+        before = least[:-1].min(axis=1)[:, None]
+        opens[position, 1:] = before < least[1:]
+        # A cut between two stages of one slot saves nothing, and the fewest stages win below.
+        least[1:] = np.minimum(least[1:], before)
+        least += moved[position]
+    count, slot = (int(x) for x in np.unravel_index(least.argmin(), least.shape))
+    if not least[count, slot] < INFINITY:
         return None
-    _, cuts = min(best.values())
-    return segments(order, cuts)
+    cuts: list[tuple[int, int]] = []
+    for position in range(size - 1, 0, -1):
+        if opens[position, count, slot]:
+            cuts.append((slot, position))
+            slot, count = int(source[position, count]), count - 1
+    return [(slot, 0), *reversed(cuts)]
 
 
 def segments(order: Sequence[int], cuts: Sequence[tuple[int, int]]) -> Stages:
@@ -100,7 +127,7 @@ def segments(order: Sequence[int], cuts: Sequence[tuple[int, int]]) -> Stages:
 
 
 def tidy(problem: Problem, assignment: Assignment) -> Stages:
-    """Merge neighbouring stages of one slot wherever neither latency nor interval gets worse.
+    """Merge neighbouring stages of one slot wherever no number gets worse.
 
     Merging saves an overhead, but may hold back what another engine waits for, so it is tried.
     """
@@ -145,4 +172,5 @@ def _no_worse(trial: Schedule, current: Schedule) -> bool:
     return (
         trial.latency_s <= current.latency_s * slack
         and trial.interval_s <= current.interval_s * slack
+        and trial.value(Objective.ENERGY) <= current.value(Objective.ENERGY) * slack
     )

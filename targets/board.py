@@ -32,7 +32,9 @@ class Engine:
     ``memory_efficiency`` the share of the DRAM bandwidth, that real layers reach (0 to 1).
     ``call_overhead_us`` is the fixed cost of starting one stage. ``cores`` are the operating
     system's core numbers of a CPU engine; empty for others. ``llvm_target`` are the keys of TVM's
-    LLVM target (``mtriple``, ``mcpu``, ``mattr``) of a CPU engine; empty for others.
+    LLVM target (``mtriple``, ``mcpu``, ``mattr``) of a CPU engine; empty for others. ``memory_mib``
+    is memory of the engine's own, whatever it is for; ``weights_mib`` is the most that it can hold
+    of weights (None: no limit is known). ``power_w`` is what it draws while it works.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Engine:
     cores: tuple[int, ...] = ()
     clock_ghz: Quantity | None = None
     memory_mib: Quantity | None = None
+    weights_mib: Quantity | None = None
+    power_w: Quantity | None = None
     llvm_target: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -64,7 +68,9 @@ class Board:
 
     ``dram_gb_s`` is the bandwidth of the memory that all engines share, in 10^9 bytes per second,
     ``cache_mib`` the cache before it that they share too (None: not known, counted as none).
-    ``is_host`` marks the machine edgeweave runs on, where costs can be measured and stages run.
+    ``contention_knee_gb_s`` and ``contention_slope`` say how engines slow each other down there
+    (None: not known; docs/contention.md). ``is_host`` marks the machine edgeweave runs on, where
+    costs can be measured and stages run.
     ``identity`` distinguishes two machines or revisions under one name; measurements carry it.
     """
 
@@ -76,6 +82,8 @@ class Board:
     is_host: bool = False
     identity: str = ""
     cache_mib: Quantity | None = None
+    contention_knee_gb_s: Quantity | None = None
+    contention_slope: Quantity | None = None
 
     def engine(self, name: str) -> Engine:
         """The engine of that name; KeyError when there is none."""
@@ -94,8 +102,10 @@ class Board:
     def quantities(self) -> dict[str, Quantity]:
         """Every number of the board, by a dotted name (``engine.a53.clock_ghz``)."""
         found = {"memory.dram_gb_s": self.dram_gb_s}
-        if self.cache_mib is not None:
-            found["memory.cache_mib"] = self.cache_mib
+        for key in ("cache_mib", "contention_knee_gb_s", "contention_slope"):
+            quantity = getattr(self, key)
+            if quantity is not None:
+                found[f"memory.{key}"] = quantity
         for engine in self.engines:
             prefix = f"engine.{engine.name}"
             found |= {f"{prefix}.peak_{p}_gops": q for p, q in engine.peak_gops.items()}
@@ -105,6 +115,8 @@ class Board:
                 "call_overhead_us",
                 "clock_ghz",
                 "memory_mib",
+                "weights_mib",
+                "power_w",
             ):
                 quantity = getattr(engine, key)
                 if quantity is not None:

@@ -32,7 +32,7 @@ BACKEND_WORDS = (
     "fake",
 )
 
-_UNITS = ("_ghz", "_gops", "_us", "_mib", "_gb_s")
+_UNITS = ("_ghz", "_gops", "_us", "_mib", "_gb_s", "_w")
 _PEAKS = {f"peak_{precision}_gops": precision for precision in PRECISIONS}
 _BOARD_KEYS = ("name", "description", "revision", "memory", "engine", "link")
 _ENGINE_REQUIRED = (
@@ -45,7 +45,10 @@ _ENGINE_REQUIRED = (
     "call_overhead_us",
 )
 _CPU_KEYS = ("cores", "llvm_target")
-_ENGINE_KEYS = (*_ENGINE_REQUIRED, *_PEAKS, "clock_ghz", "memory_mib", *_CPU_KEYS)
+_ENGINE_OPTIONAL = ("clock_ghz", "memory_mib", "weights_mib", "power_w")
+_ENGINE_KEYS = (*_ENGINE_REQUIRED, *_PEAKS, *_ENGINE_OPTIONAL, *_CPU_KEYS)
+_CONTENTION_KEYS = ("contention_knee_gb_s", "contention_slope")
+_MEMORY_KEYS = ("dram_gb_s", *_CONTENTION_KEYS)
 _LINK_KEYS = ("between", "bandwidth_gb_s", "latency_us")
 _TARGET_KEYS = ("mtriple", "mcpu", "mattr")
 
@@ -77,7 +80,12 @@ class _Reader:
         if name == "host":
             raise self.fail("name", '"host" is the name of the machine edgeweave runs on')
         memory = self.table(data["memory"], "memory")
-        self.keys(memory, "memory", ("dram_gb_s",), ("dram_gb_s",))
+        self.keys(memory, "memory", _MEMORY_KEYS, ("dram_gb_s",))
+        dram = self.quantity(memory, "memory", "dram_gb_s")
+        contention = {
+            k: self.quantity(memory, "memory", k) for k in _CONTENTION_KEYS if k in memory
+        }
+        self.check_contention(contention, dram)
         engines = tuple(
             self.engine(table, f"engine[{i}]")
             for i, table in enumerate(self.tables(data["engine"], "engine"))
@@ -94,9 +102,27 @@ class _Reader:
             description=self.text(data, "", "description"),
             engines=engines,
             links=links,
-            dram_gb_s=self.quantity(memory, "memory", "dram_gb_s"),
+            dram_gb_s=dram,
             identity=f"{name} {revision}".strip(),
+            contention_knee_gb_s=contention.get("contention_knee_gb_s"),
+            contention_slope=contention.get("contention_slope"),
         )
+
+    def check_contention(self, stated: Mapping[str, Quantity], dram: Quantity) -> None:
+        """A slope belongs to a knee, and a knee is no more than the memory can deliver."""
+        knee = stated.get("contention_knee_gb_s")
+        if knee is None and stated:
+            raise self.fail(
+                "memory.contention_slope",
+                "needs contention_knee_gb_s, above which it counts",
+                "Add the knee, or leave out both",
+            )
+        if knee is not None and knee.value > dram.value:
+            raise self.fail(
+                "memory.contention_knee_gb_s",
+                f"{knee.value:g} is above the {dram.value:g} of dram_gb_s",
+                "Engines slow each other down no later than at the memory's bandwidth",
+            )
 
     def engine(self, table: Mapping[str, Any], position: str) -> Engine:
         at = f"engine.{table['name']}" if isinstance(table.get("name"), str) else position
@@ -122,9 +148,8 @@ class _Reader:
             memory_efficiency=self.share(table, at, "memory_efficiency"),
             call_overhead_us=self.quantity(table, at, "call_overhead_us"),
             cores=self.cores(table, at) if kind == "cpu" else (),
-            clock_ghz=self.quantity(table, at, "clock_ghz") if "clock_ghz" in table else None,
-            memory_mib=self.quantity(table, at, "memory_mib") if "memory_mib" in table else None,
             llvm_target=self.llvm_target(table, at) if kind == "cpu" else {},
+            **{k: self.quantity(table, at, k) for k in _ENGINE_OPTIONAL if k in table},
         )
 
     def check_kind(

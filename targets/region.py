@@ -59,7 +59,8 @@ class Value:
 
     ``producer`` is a region index, or None for an input of the model; ``consumers`` are region
     indices in ascending order; ``is_output`` marks an output of the model. ``nbytes`` is 0 when the
-    size depends on the data.
+    size depends on the data. A ``feedback`` value is read in a later call of its readers (a state,
+    or a gradient): it costs its transfer but orders nothing.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Value:
     consumers: tuple[int, ...]
     nbytes: int
     is_output: bool
+    feedback: bool = False
 
 
 @dataclass(frozen=True)

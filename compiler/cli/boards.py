@@ -21,6 +21,7 @@ _UNITS = {
     "us": "us",
     "ghz": "GHz",
     "mib": "MiB",
+    "w": "W",
 }
 
 

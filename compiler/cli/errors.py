@@ -1,8 +1,9 @@
 """The exit statuses of the command line, and the one table from errors to them.
 
 Status 2 is for what the command line alone shows to be wrong: an unknown option, a malformed value,
-a path that does not exist. What only shows when the model is read and compiled has status 6, an
-option that does not fit the model included.
+a path that does not exist; and for a cost table that cannot be read, or lacks what an option names.
+What only shows when the model is read and compiled has status 6, an option that does not fit the
+model included.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 from enum import IntEnum
 
 from edgeweave.compiler.errors import BudgetMissedError, CompileError, VerificationError
-from edgeweave.partition.errors import PartitionError
+from edgeweave.partition.errors import PartitionError, TableError
 from edgeweave.runtime.errors import EdgeweaveError, RuntimeFault
 from edgeweave.targets.errors import BuildError, TargetError
 
@@ -39,6 +40,7 @@ _FAMILIES: tuple[tuple[type[EdgeweaveError], ExitStatus], ...] = (
     (VerificationError, ExitStatus.VERIFICATION),
     (BuildError, ExitStatus.COMPILE),
     (TargetError, ExitStatus.TARGET),
+    (TableError, ExitStatus.USAGE),
     (PartitionError, ExitStatus.NO_PLAN),
     (RuntimeFault, ExitStatus.DEVICE),
     (CompileError, ExitStatus.COMPILE),

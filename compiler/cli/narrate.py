@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PHASES = {
     "import": "reading the model",
+    "costs": "reading the cost table",
     "check": "checking regions against ONNX Runtime",
     "plan": "placing",
     "build": "building stages",

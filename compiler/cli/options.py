@@ -15,6 +15,8 @@ from edgeweave.runtime.errors import EdgeweaveError
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Job
+    from edgeweave.partition.constraints import Constraints
+    from edgeweave.partition.plan import Request
     from edgeweave.targets.board import Board
 
 HOST = "host"
@@ -96,12 +98,47 @@ class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
         return name, tuple(int(size) for size in sizes)
 
 
-BOARD = click.option(
-    "--board",
-    required=True,
-    metavar="NAME|FILE",
-    help="A board that `edgeweave boards` lists, a .toml file, or host: this machine.",
-)
+class Demand(click.ParamType[tuple[str, str]]):
+    """Regions and where they belong: ``REGION=ENGINE`` or ``REGION=ENGINE/BACKEND``."""
+
+    name = "region=engine[/backend]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Parse the text; a usage error names an example."""
+        regions, _, slot = (part.strip() for part in str(value).rpartition("="))
+        if not regions or not slot:
+            self.fail(f"{value!r} is not a region with an engine; write r012*=npu0", param, ctx)
+        return regions, slot
+
+
+class Group(click.ParamType[tuple[str, ...]]):
+    """Regions that belong together: ``REGION,REGION``."""
+
+    name = "region,region"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Parse the text; a usage error names an example."""
+        regions = tuple(part.strip() for part in str(value).split(","))
+        if not all(regions):
+            self.fail(f"{value!r} is not a list of regions; write r003*,r004*", param, ctx)
+        return regions
+
+
+def board_option(*, required: bool) -> Callable[..., Any]:
+    """The option that names a board."""
+    return click.option(
+        "--board",
+        required=required,
+        metavar="NAME|FILE",
+        help="A board that `edgeweave boards` lists, a .toml file, or host: this machine.",
+    )
+
+
+BOARD = board_option(required=True)
 
 
 def model_file(context: click.Context, parameter: click.Parameter, value: str) -> Path:
@@ -112,9 +149,7 @@ def model_file(context: click.Context, parameter: click.Parameter, value: str) -
     return path
 
 
-_MODEL_OPTIONS = (
-    click.argument("model", callback=model_file),
-    BOARD,
+READING_OPTIONS = (
     click.option(
         "--shape",
         "shapes",
@@ -130,12 +165,15 @@ _MODEL_OPTIONS = (
         help="Leave out a rewrite of the front end; may be repeated. The output names them.",
     ),
 )
-_REQUEST_OPTIONS = (
+_MODEL_OPTIONS = (click.argument("model", callback=model_file), BOARD, *READING_OPTIONS)
+_LIMIT_OPTIONS = (
     click.option("--budget", type=Duration(), help="Most latency of one frame, as 35ms or 1.5s."),
     click.option("--fps", type=Rate(), metavar="RATE", help="Frames per second to sustain."),
+)
+_SEARCH_OPTIONS = (
     click.option(
         "--objective",
-        type=click.Choice(["latency", "interval"]),
+        type=click.Choice(["latency", "interval", "energy"]),
         help="What to minimise. Without it: the interval when --budget is given, else the latency.",
     ),
     click.option(
@@ -144,6 +182,33 @@ _REQUEST_OPTIONS = (
         default=4,
         show_default=True,
         help="Most stages of the plan.",
+    ),
+    click.option(
+        "--max-stages-per-engine",
+        "engine_stages",
+        type=click.IntRange(min=1),
+        help="Most stages on one engine.",
+    ),
+    click.option(
+        "--place",
+        type=Demand(),
+        multiple=True,
+        metavar="REGION=ENGINE[/BACKEND]",
+        help="Place a region there and nowhere else; REGION may hold *. May be repeated.",
+    ),
+    click.option(
+        "--avoid",
+        type=Demand(),
+        multiple=True,
+        metavar="REGION=ENGINE[/BACKEND]",
+        help="Place a region anywhere but there; REGION may hold *. May be repeated.",
+    ),
+    click.option(
+        "--together",
+        type=Group(),
+        multiple=True,
+        metavar="REGION,REGION",
+        help="Place these regions on one engine; may be repeated.",
     ),
     click.option(
         "--time-limit",
@@ -156,7 +221,7 @@ _REQUEST_OPTIONS = (
         "--dump",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Write the canonical model, regions, costs and plan here.",
+        help="Write the canonical model, regions, costs and plan here. --costs reads the costs.",
     ),
 )
 
@@ -179,19 +244,51 @@ class Wish:
     fps: float | None = None
     objective: str | None = None
     max_stages: int = 4
+    engine_stages: int | None = None
+    place: tuple[tuple[str, str], ...] = ()
+    avoid: tuple[tuple[str, str], ...] = ()
+    together: tuple[tuple[str, ...], ...] = ()
     time_limit: float = 20.0
     dump: Path | None = None
 
+    def request(self) -> Request:
+        """The numbers that are asked for."""
+        from edgeweave.partition.plan import Objective, Request
 
-def _takes(
-    options: tuple[Callable[..., Any], ...], into: type[Any], name: str
+        default = Objective.LATENCY if self.budget is None else Objective.INTERVAL
+        return Request(
+            objective=default if self.objective is None else Objective(self.objective),
+            budget_s=self.budget,
+            max_interval_s=None if self.fps is None else 1 / self.fps,
+            max_stages=self.max_stages,
+            time_limit_s=self.time_limit,
+        )
+
+    def constraints(self) -> Constraints:
+        """What is demanded of the placement."""
+        from edgeweave.partition.constraints import Constraints, Demand
+
+        return Constraints(
+            place=tuple(Demand(*given) for given in self.place),
+            avoid=tuple(Demand(*given) for given in self.avoid),
+            together=self.together,
+            engine_stages=self.engine_stages,
+        )
+
+
+def takes(
+    options: tuple[Callable[..., Any], ...],
+    into: type[Any],
+    name: str,
+    without: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add options to a verb that gets their values as one object."""
+    """Add options to a verb that gets their values as one object; ``without`` these fields."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(**given: Any) -> Any:
-            values = {field.name: given.pop(field.name) for field in fields(into)}
+            names = [field.name for field in fields(into) if field.name not in without]
+            values = {name: given.pop(name) for name in names}
             return function(**{name: into(**values)}, **given)
 
         for option in reversed(options):
@@ -201,8 +298,9 @@ def _takes(
     return decorate
 
 
-model_options = _takes(_MODEL_OPTIONS, Target, "target")
-request_options = _takes(_REQUEST_OPTIONS, Wish, "wish")
+model_options = takes(_MODEL_OPTIONS, Target, "target")
+search_options = takes(_SEARCH_OPTIONS, Wish, "wish", without=("budget", "fps"))
+request_options = takes((*_LIMIT_OPTIONS, *_SEARCH_OPTIONS), Wish, "wish")
 
 
 def find_board(name: str) -> Board | None:
@@ -217,7 +315,6 @@ def make_job(target: Target, wish: Wish | None = None) -> Job:
     board = find_board(target.board)  # before anything heavy is imported
     from edgeweave.compiler.frontend.rewrites import check_names
     from edgeweave.compiler.pipeline import Job
-    from edgeweave.partition.plan import Objective, Request
 
     try:
         check_names(target.skip)
@@ -227,17 +324,11 @@ def make_job(target: Target, wish: Wish | None = None) -> Job:
     if len(set(names)) < len(names):
         raise click.UsageError("--shape: an input is named twice; give each input one shape")
     wish = wish or Wish()
-    default = Objective.LATENCY if wish.budget is None else Objective.INTERVAL
     return Job(
         model=target.model,
         board=board,
-        request=Request(
-            objective=default if wish.objective is None else Objective(wish.objective),
-            budget_s=wish.budget,
-            max_interval_s=None if wish.fps is None else 1 / wish.fps,
-            max_stages=wish.max_stages,
-            time_limit_s=wish.time_limit,
-        ),
+        request=wish.request(),
+        constraints=wish.constraints(),
         shapes=dict(target.shapes),
         skip=target.skip,
         dump=wish.dump,

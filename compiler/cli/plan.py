@@ -3,68 +3,163 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeweave.compiler.cli.options import Target, Wish, make_job, model_options, request_options
+from edgeweave.compiler.cli.options import Target, Wish, make_job, search_options
+from edgeweave.compiler.cli.plan_source import Limits, PlanSource, limit_options, source_options
 from edgeweave.compiler.cli.settings import settings_of, verb
 from edgeweave.compiler.errors import BudgetMissedError
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Planned
+    from edgeweave.partition.plan import Plan
 
 
-@verb("plan", "Place a model on a board.")
-@model_options
-@request_options
+@verb("plan", "Place models, or cost tables, on a board.")
+@source_options
+@limit_options
+@search_options
 @click.option(
     "--check", is_flag=True, help="First build and check each new region, as compile does."
 )
 @click.option("--regions", is_flag=True, help="List every region with why it is nowhere else.")
+@click.option("--compare", is_flag=True, help="Show only what other methods make of the costs.")
 @click.pass_context
 def command(
-    context: click.Context, target: Target, wish: Wish, check: bool, regions: bool, as_json: bool
+    context: click.Context,
+    source: PlanSource,
+    limits: Limits,
+    wish: Wish,
+    check: bool,
+    regions: bool,
+    compare: bool,
+    as_json: bool,
 ) -> None:
     """Place MODEL on a board and show the placement; nothing is built.
 
-    Costs and verdicts on regions that are known from earlier runs are used. Exits with 4 when no
-    plan meets the budget, and shows the best plan, the bound and what would have to change.
+    With --costs the regions of a cost table are placed, and neither a model nor a board is needed.
+    Costs and verdicts on regions of a model that are known from earlier runs are used. Exits with 4
+    when no plan meets the budget, and shows the best plan, the bound and what would have to change.
+
+    Several models, or tables, are placed together on one board (docs/several-models.md). The name
+    of each is that of its file without the ending, or NAME where it is given as NAME=FILE.
     """
+    tables = source.tables()
+    if tables and check:
+        raise click.UsageError("--check does not go with --costs: there is nothing to build")
+    targets = () if tables else source.targets()
+    each = limits.of_each(source.names)
+    form = _Form(as_json, regions, compare)
+    if len(each) > 1:
+        from edgeweave.compiler.cli.plan_several import Several, place_several
+
+        several = Several(each, targets, tables, wish, check=check)
+        place_several(context, several, as_json=as_json, every_region=regions, compare=compare)
+        return
+    ((budget, fps),) = each.values()
+    wish = replace(wish, budget=budget, fps=fps)
+    if tables:
+        _place_table(context, tables[0], wish, form)
+    else:
+        _place_model(context, targets[0], wish, check, form)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a plan is printed: as JSON, with every region, or its comparison with others alone."""
+
+    as_json: bool
+    every_region: bool = False
+    compare: bool = False
+
+
+def _place_model(
+    context: click.Context, target: Target, wish: Wish, check: bool, form: _Form
+) -> None:
     from edgeweave.compiler.cli.narrate import Narrator
 
     job = make_job(target, wish)
     from edgeweave.compiler.pipeline import plan_model
 
-    settings = settings_of(context)
-    with Narrator(settings) as narrator:
+    with Narrator(settings_of(context)) as narrator:
         planned = plan_model(job, narrator, check=check)
-    print_plan(planned, as_json=as_json, every_region=regions)
+    _print_planned(planned, form)
     tell_warnings(context, planned)
     if not planned.plan.meets:
         raise BudgetMissedError(planned)
 
 
+def _place_table(context: click.Context, path: Path, wish: Wish, form: _Form) -> None:
+    from edgeweave.compiler.cli.narrate import Narrator
+    from edgeweave.compiler.cli.result import table_data
+    from edgeweave.compiler.dump import Dump
+    from edgeweave.partition.constraints import constrain
+    from edgeweave.partition.errors import PartitionError
+    from edgeweave.partition.solve import solve
+    from edgeweave.partition.table_json import read_table
+
+    dump = Dump(wish.dump)
+    with Narrator(settings_of(context)) as narrator:
+        narrator("costs", 0, 1, str(path))
+        table = dump.table(constrain(read_table(path), wish.constraints()))
+        narrator("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
+        plan = dump.plan(solve(table, wish.request(), path.name))
+    _print(table_data(plan), plan, form, _table_lines)
+    if not plan.meets:
+        raise PartitionError(path.name, "no plan meets the request", " ".join(plan.shortfall[:1]))
+
+
 def print_plan(planned: Planned, *, as_json: bool, every_region: bool) -> None:
     """Print a plan and where its regions went."""
-    from edgeweave.compiler.cli import show_plan
+    _print_planned(planned, _Form(as_json, every_region))
+
+
+def _print_planned(planned: Planned, form: _Form) -> None:
     from edgeweave.compiler.cli.result import planned_data
 
-    data = planned_data(planned)
-    if as_json:
+    _print(planned_data(planned), planned.plan, form, _model_lines)
+
+
+def _print(
+    data: Mapping[str, Any],
+    plan: Plan,
+    form: _Form,
+    lines: Callable[[Mapping[str, Any], Plan, _Form], Iterator[str]],
+) -> None:
+    from edgeweave.compiler.cli.compare import show_comparison
+
+    if form.as_json:
         click.echo(json.dumps(data, indent=1, allow_nan=False))
         return
-    plan = planned.plan
-    for lines in (
-        show_plan.show_model(data, plan),
-        show_plan.show_origins(plan.board, data["origins"]),
-        show_plan.show_plan(plan),
-        show_plan.show_placement(plan, every_region=every_region),
-        show_plan.show_shortfall(plan),
-        show_plan.show_end(plan, unchecked=data["unchecked"]),
-    ):
-        for line in lines:
-            click.echo(line)
+    for line in show_comparison(plan) if form.compare else lines(data, plan, form):
+        click.echo(line)
+
+
+def _model_lines(data: Mapping[str, Any], plan: Plan, form: _Form) -> Iterator[str]:
+    from edgeweave.compiler.cli import show_plan
+
+    yield from show_plan.show_model(data, plan)
+    yield from show_plan.show_origins(plan.board, data["origins"])
+    yield from show_plan.show_plan(plan)
+    yield from show_plan.show_placement(plan, every_region=form.every_region)
+    yield from show_plan.show_shortfall(plan)
+    yield from show_plan.show_end(plan, unchecked=data["unchecked"])
+
+
+def _table_lines(data: Mapping[str, Any], plan: Plan, form: _Form) -> Iterator[str]:
+    from edgeweave.compiler.cli import show_plan
+
+    yield from show_plan.show_table(plan)
+    yield from show_plan.show_plan(plan)
+    yield from show_plan.show_placement(plan, every_region=form.every_region)
+    yield from show_plan.show_shortfall(plan)
+    if "fallbacks" in data:
+        yield from show_plan.show_end(plan)
 
 
 def tell_warnings(context: click.Context, planned: Planned) -> None:

@@ -10,7 +10,7 @@ import click
 from edgeweave.compiler.cli.settings import switches
 
 # Each is a module of this package that holds a command of the same name, in the order of use.
-VERBS = ("boards", "rules", "plan", "compile", "run", "profile", "report")
+VERBS = ("boards", "rules", "plan", "compile", "simulate", "run", "profile", "report")
 
 _HELP = """Split an ONNX model across a board's engines within a latency budget.
 

@@ -105,7 +105,8 @@ def _show(data: dict[str, Any]) -> Iterator[str]:
     yield from show_plan.show_model(data, plan)
     for warning in data.get("warnings", ()):
         yield f"warning: {warning}"
-    yield from show_plan.show_origins(plan.board, data["origins"])
+    if "costs" not in data:
+        yield from show_plan.show_origins(plan.board, data["origins"])
     yield from show_plan.show_plan(plan)
     yield from show_plan.show_shortfall(plan)
     if data.get("build"):

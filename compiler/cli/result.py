@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edgeweave.compiler.cli.compare import comparison
 from edgeweave.compiler.cli.fallbacks import FALLBACK, find_fallbacks
 from edgeweave.partition.plan_json import plan_to_json
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Compiled, Planned
+    from edgeweave.partition.plan import Plan
+    from edgeweave.targets.backend import Slot
     from edgeweave.targets.board import Board
 
 
@@ -17,6 +21,7 @@ def planned_data(planned: Planned) -> dict[str, Any]:
     """The plan with its model, its rewrites and warnings, and what fell back."""
     model = planned.model
     return plan_to_json(planned.plan) | {
+        "comparison": comparison(planned.plan),
         "model": model.path.name,
         "model_digest": model.digest,
         "rewrites": [asdict(rewrite) for rewrite in model.rewrites if rewrite.count],
@@ -25,6 +30,20 @@ def planned_data(planned: Planned) -> dict[str, Any]:
         "unchecked": _unchecked(planned),
         "fallbacks": find_fallbacks(planned.plan).to_json(),
     }
+
+
+def table_data(plan: Plan) -> dict[str, Any]:
+    """The plan of a cost table, its name, and what fell back where ONNX Runtime is a slot."""
+    data = plan_to_json(plan) | {"comparison": comparison(plan), "costs": plan.board}
+    if any(slot.backend == FALLBACK for slot in _slots(plan)):
+        data["fallbacks"] = find_fallbacks(plan).to_json()
+    return data
+
+
+def _slots(plan: Plan) -> Iterator[Slot]:
+    for placement in plan.placements:
+        yield placement.slot
+        yield from (other.slot for other in placement.alternatives)
 
 
 def compiled_data(compiled: Compiled) -> dict[str, Any]:

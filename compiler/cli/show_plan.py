@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgeweave.compiler.cli.compare import amount, energy, show_comparison
 from edgeweave.compiler.cli.fallbacks import find_fallbacks
 from edgeweave.compiler.cli.text import DASH, counted, duration, table
 from edgeweave.partition.plan import Placement, Plan
 
 
 def show_model(data: Mapping[str, Any], plan: Plan) -> Iterator[str]:
-    """The model, the board, and what the front end did."""
+    """The model, the board, and what the front end did; or the cost table that was placed."""
+    if "costs" in data:
+        yield from show_table(plan)
+        return
     regions = counted(len(plan.placements), "region")
     yield f"{data.get('model', 'a model')} on {plan.board}: {regions}"
     done = [_rewrite(entry) for entry in data.get("rewrites", ())]
@@ -22,6 +26,13 @@ def show_model(data: Mapping[str, Any], plan: Plan) -> Iterator[str]:
 def _rewrite(entry: Mapping[str, Any]) -> str:
     note = f" ({entry['note']})" if entry.get("note") else ""
     return f"{entry['name']} {entry['count']}{note}"
+
+
+def show_table(plan: Plan) -> Iterator[str]:
+    """The cost table that was placed."""
+    slots = {other.slot for p in plan.placements[:1] for other in p.alternatives}
+    regions = counted(len(plan.placements), "region")
+    yield f"{plan.board}: {regions}, {counted(len(slots) + 1, 'slot')}"
 
 
 def show_plan(plan: Plan) -> Iterator[str]:
@@ -45,10 +56,7 @@ def show_plan(plan: Plan) -> Iterator[str]:
     yield ""
     yield from _numbers(plan)
     yield ""
-    yield "what other methods make of the same costs, predicted"
-    rows = [["this plan", duration(plan.latency_s), duration(plan.interval_s)]]
-    rows += [[b.name, duration(b.latency_s), duration(b.interval_s)] for b in plan.baselines]
-    yield from table(["method", "latency", "interval"], rows)
+    yield from show_comparison(plan)
 
 
 def _numbers(plan: Plan) -> Iterator[str]:
@@ -56,14 +64,17 @@ def _numbers(plan: Plan) -> Iterator[str]:
     yield f"predicted latency:  {duration(plan.latency_s)}" + _limit(
         plan.latency_s, request.budget_s, "the budget"
     )
+    rate = f" ({1 / plan.interval_s:.1f} frames/s)" if plan.interval_s > 0 else ""
     yield (
-        f"predicted interval: {duration(plan.interval_s)} ({1 / plan.interval_s:.1f} frames/s), "
-        f"set by {plan.interval_limit}"
+        f"predicted interval: {duration(plan.interval_s)}{rate}, set by {plan.interval_limit}"
         + _limit(plan.interval_s, request.max_interval_s, "the limit")
     )
+    if plan.energy_j is not None:
+        yield f"predicted energy:   {energy(plan.energy_j)} per frame"
     state = "proven optimal" if proof.optimal else f"gap {proof.gap:.2%}"
+    bound = amount(proof.bound, proof.objective)
     yield (
-        f"lower bound:        {duration(proof.bound_s)} on the {proof.objective}, {state} "
+        f"lower bound:        {bound} on the {proof.objective}, {state} "
         f"({proof.solver}, {duration(proof.wall_s)})"
     )
     yield f"scope of the bound: {proof.scope}"

@@ -18,8 +18,8 @@ from edgeweave.partition.staging import cut_into_stages, fit_to_stages, tidy
 
 @settings(max_examples=120, deadline=None)
 @given(data=st.data())
-def test_every_baseline_is_a_valid_plan_of_few_enough_stages(tables, data):
-    table = data.draw(tables(max_regions=10))
+def test_every_baseline_is_a_valid_plan_of_few_enough_stages(tables, all_tables, data):
+    table = data.draw(st.one_of(tables(max_regions=10), all_tables(max_regions=8)))
     stages = data.draw(st.integers(1, 4))
     objective = data.draw(st.sampled_from(list(Objective)))
     found = baselines(Problem(table), Request(objective, max_stages=stages))
@@ -47,6 +47,27 @@ def test_the_best_single_engine_switches_between_its_backends(make_table):
 def test_no_single_engine_takes_what_each_engine_refuses_in_part(make_table):
     table = make_table([[1.0, None], [None, 1.0]], {0: [1]})
     assert best_single_engine(Problem(table), 4) is None
+
+
+def test_the_best_single_engine_holds_all_and_keeps_its_limit_on_stages(make_table):
+    costs = [[1.0, None, 5.0, 3.0], [None, 1.0, 5.0, 3.0]]
+    given = {
+        "engines": ["cpu", "cpu", "npu", "gpu"],
+        "memory_bytes": (2, 2),
+        "capacity_bytes": (None, 4, 3),
+    }
+    free = make_table(costs, {0: [1]}, **given)
+    assert best_single_engine(Problem(free), 3) == ((0, (0,)), (1, (1,)))
+    bound = make_table(costs, {0: [1]}, **given, engine_stages=(1, None, None))
+    assert best_single_engine(Problem(bound), 3) == ((2, (0, 1)),)
+
+
+def test_a_baseline_that_breaks_a_constraint_is_listed_without_numbers(make_table):
+    table = make_table([[4.0, 1.0], [1.0, 4.0]], {}, colocated=((0, 1),), power_w=(1.0, 2.0))
+    found = {b.name: b.schedule for b in baselines(Problem(table), Request())}
+    assert found["greedy by priority"] is not None
+    assert found["HEFT"] is None
+    assert found["best single engine"].energy_j == 5.0
 
 
 def test_greedy_ignores_what_a_transfer_costs(make_table):

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeweave.partition.baselines import baselines
-from edgeweave.partition.bounds import cut_regions, simple_bound
+from edgeweave.partition.bounds import cut_regions, serial_worst, simple_bound
 from edgeweave.partition.path_bound import latency_bound
 from edgeweave.partition.plan import Objective, Request
 from edgeweave.partition.problem import Problem
@@ -36,8 +36,8 @@ def test_cut_regions_are_those_that_every_other_region_leads_to_or_follows(table
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_no_baseline_is_below_a_bound(tables, data):
-    problem = Problem(data.draw(tables(max_regions=9)))
+def test_no_baseline_is_below_a_bound(tables, all_tables, data):
+    problem = Problem(data.draw(st.one_of(tables(max_regions=9), all_tables(max_regions=7))))
     stages = data.draw(st.integers(1, 4))
     for objective in Objective:
         low = simple_bound(problem, objective) * (1 - 1e-12)
@@ -66,3 +66,24 @@ def test_the_bound_is_infinite_when_a_chain_needs_more_stages(make_table):
 def test_regions_between_two_of_one_stage_run_one_by_one(make_table):
     table = make_table([[1.0]] * 4, {0: [1, 2], 1: [3], 2: [3]})
     assert latency_bound(Problem(table), 1) == 4.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_plan_is_below_a_bound(all_tables, every_plan, data):
+    table = data.draw(all_tables(4))
+    problem = Problem(table)
+    plans = every_plan(table, 3)
+    low = latency_bound(problem, 3) * (1 - 1e-12)
+    assert all(low <= plan.latency for plan in plans)
+    for column, objective in enumerate(list(Objective)[: 3 if table.power_w else 2]):
+        low = simple_bound(problem, objective) * (1 - 1e-12)
+        assert all(low <= plan[column] for plan in plans)
+    most = serial_worst(problem, 3) * (1 + 1e-12)
+    if table.contention is None:
+        assert all(plan.latency <= most for plan in plans)
+
+
+def test_the_least_energy_takes_each_region_s_most_frugal_slot(make_table):
+    table = make_table([[1.0, 4.0], [3.0, 2.0]], {}, overhead=[0.5, 1.0], power_w=(2.0, 1.0))
+    assert simple_bound(Problem(table), Objective.ENERGY) == 2.0 + 2.0 + 1.0

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgeweave.partition.contention import Contention
 from edgeweave.partition.cost_model import cost_table, transfer
 from edgeweave.partition.costs import Cost, Source
 from edgeweave.partition.errors import PartitionError
@@ -9,6 +10,7 @@ from edgeweave.partition.measurements import MeasureKey
 from edgeweave.runtime.spec import ValueSpec
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board import Board, Engine, Link, Quantity
+from edgeweave.targets.board_file import bundled_boards, load_board
 from edgeweave.targets.region import Operator, Region, RegionGraph
 
 
@@ -209,3 +211,38 @@ def test_what_fits_into_the_shared_cache_is_no_traffic(cache_bytes: int, traffic
     board = replace(BOARD, cache_mib=q(cache_bytes / 2**20))
     table = cost_table(replace(GRAPH, regions=regions), board, refuse=take_all)
     assert table.dram_bytes[0] == traffic
+
+
+def with_engine(name: str, **stated: Quantity) -> Board:
+    engines = tuple(replace(e, **stated) if e.name == name else e for e in BOARD.engines)
+    return replace(BOARD, engines=engines)
+
+
+def test_what_a_board_does_not_state_is_not_in_the_table() -> None:
+    for board in (BOARD, *map(load_board, bundled_boards())):
+        table = cost_table(GRAPH, board)
+        assert table.memory_bytes == table.capacity_bytes == table.power_w == ()
+        assert table.contention is None
+
+
+def test_the_stated_power_of_an_engine_is_that_of_its_slots() -> None:
+    table = cost_table(GRAPH, with_engine("big", power_w=q(3.0)), refuse=take_all)
+    assert table.power_w == (3.0, 3.0, None, None)
+
+
+def test_weights_fill_the_memory_that_is_stated_for_them() -> None:
+    regions = tuple(replace(r, weight_bytes=100 + r.index) for r in GRAPH.regions)
+    graph = replace(GRAPH, regions=regions)
+    table = cost_table(graph, with_engine("npu", weights_mib=q(0.375)), refuse=take_all)
+    assert table.memory_bytes == (100, 101, 102)
+    assert table.engines == ("big", "small", "npu")
+    assert table.capacity_bytes == (None, None, 384 * 1024)
+    # Memory that may serve as a cache limits nothing.
+    assert cost_table(graph, with_engine("npu", memory_mib=q(0.375))).capacity_bytes == ()
+
+
+def test_the_stated_contention_is_the_tables() -> None:
+    knee = replace(BOARD, contention_knee_gb_s=q(12.0))
+    assert cost_table(GRAPH, knee).contention == Contention(12e9, 1.0)
+    slope = replace(knee, contention_slope=q(0.7))
+    assert cost_table(GRAPH, slope).contention == Contention(12e9, 0.7)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.plan import Objective, Request
-from edgeweave.partition.plan_json import plan_from_json, plan_to_json, table_to_json
+from edgeweave.partition.plan_json import plan_from_json, plan_to_json
 from edgeweave.partition.solve import solve
 
 
@@ -57,28 +57,3 @@ def test_a_malformed_field_is_an_error(written, key, value):
 def test_data_that_is_no_mapping_is_an_error():
     with pytest.raises(PartitionError, match="not a plan"):
         plan_from_json([])  # type: ignore[arg-type]
-
-
-def test_a_table_shows_costs_refusals_and_missing_links(make_table):
-    link = (0.5, 0.25)
-    table = make_table(
-        [[1.0, None], [2.0, 3.0]],
-        {0: [1]},
-        nbytes=8,
-        transfer=[[(0.0, 0.0), link], [None, (0.0, 0.0)]],
-        dram_bytes=7,
-    )
-    data = json.loads(json.dumps(table_to_json(table)))
-    assert data["slots"] == ["e0/b0", "e1/b0"]
-    assert data["regions"][0]["costs"] == {
-        "e0/b0": {"seconds": 1.0, "source": "predicted (roofline)"},
-        "e1/b0": {"refused": "b1.op", "reason": "slot 1 has no such operator"},
-    }
-    assert data["transfers"][0][1] == {
-        "fixed_s": 0.5,
-        "s_per_byte": 0.25,
-        "source": "predicted (roofline)",
-    }
-    assert data["transfers"][1][0] is None
-    assert data["values"][0]["consumers"] == [1]
-    assert data["regions"][1]["dram_bytes"] == 7

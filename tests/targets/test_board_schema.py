@@ -64,6 +64,46 @@ def test_a_sound_file_becomes_the_board_it_describes() -> None:
     assert board.link("npu", "big").latency_us.value == 0.5
 
 
+def test_what_a_file_may_say_of_contention_power_and_weights() -> None:
+    plain = parse_board(GOOD, "b.toml")
+    assert plain.contention_knee_gb_s is plain.contention_slope is None
+    assert plain.engine("big").power_w is plain.engine("big").weights_mib is None
+    memory = f"dram_gb_s = {NUMBER}"
+    knee = 'contention_knee_gb_s = { value = 0.4, origin = "a paper" }'
+    text = edited(memory, f"{memory}\n{knee}\ncontention_slope = {NUMBER}").replace(
+        f"clock_ghz = {NUMBER}", f"power_w = {NUMBER}\nweights_mib = {NUMBER}"
+    )
+    board = parse_board(text, "b.toml")
+    found = board.quantities()
+    assert found["memory.contention_knee_gb_s"].value == 0.4
+    assert found["memory.contention_slope"].value == 0.5
+    assert found["engine.big.power_w"].origin == "a document"
+    assert found["engine.big.weights_mib"].value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f"contention_slope = {NUMBER}", r"contention_slope: needs contention_knee_gb_s, above"),
+        (
+            'contention_knee_gb_s = { value = 0.6, origin = "x" }',
+            r"contention_knee_gb_s: 0\.6 is above the 0\.5 of dram_gb_s\. Engines slow",
+        ),
+        ("contention_knee = 1", r"contention_knee: unknown key.*write contention_knee_gb_s"),
+        ("contention_slope = 1", r"contention_slope: a number without an origin"),
+    ],
+)
+def test_contention_that_cannot_be_is_an_error(line: str, told: str) -> None:
+    memory = f"dram_gb_s = {NUMBER}"
+    with pytest.raises(TargetError, match=told):
+        parse_board(edited(memory, f"{memory}\n{line}"), "b.toml")
+
+
+def test_power_without_its_unit_is_an_error() -> None:
+    with pytest.raises(TargetError, match="write power_w"):
+        parse_board(with_clock("power = 3"), "b.toml")
+
+
 def test_a_revision_is_part_of_the_identity() -> None:
     text = edited('description = "a board"', 'description = "a board"\nrevision = "B"')
     assert parse_board(text, "b.toml").identity == "b B"

@@ -34,6 +34,7 @@ def plan(*placed):
         latency_s=1.0,
         interval_s=1.0,
         interval_limit="cpu0",
+        energy_j=None,
         certificate=Certificate(Objective.LATENCY, 1.0, 1.0, True, "", "", 0.0),
         baselines=(),
         meets=True,

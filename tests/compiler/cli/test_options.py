@@ -67,7 +67,7 @@ def test_a_bad_shape_is_a_usage_error_with_an_example(text):
         (["--shape", "x"], "'x' is not a shape"),
         (["--shape", "x=1", "--shape", "x=2"], "an input is named twice"),
         (["--skip-rewrite", "magic"], "there is no such rewrite. Rewrites: functions,"),
-        (["--objective", "energy"], "'energy' is not one of 'latency', 'interval'"),
+        (["--objective", "beauty"], "'beauty' is not one of 'latency', 'interval', 'energy'"),
         (["--max-stages", "0"], "0 is not in the range x>=1"),
         (["--time-limit", "0s"], "'0s' is not a duration"),
     ],
