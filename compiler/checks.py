@@ -15,8 +15,8 @@ from edgeweave.compiler.code_version import code_version
 from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.regions import Regions
 from edgeweave.compiler.timing import REPEATS
-from edgeweave.partition.json_lines import append_records, read_records
-from edgeweave.partition.measurements import MeasureKey, Measurement, MeasurementStore
+from edgeweave.partition.prediction.json_lines import append_records, read_records
+from edgeweave.partition.prediction.measurements import MeasureKey, Measurement, MeasurementStore
 from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board import Board, Engine

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeweave.compiler.errors import CompileError
 from edgeweave.partition.costs import CostTable
+from edgeweave.partition.files.plan_json import plan_to_json
+from edgeweave.partition.files.table_json import table_to_json
 from edgeweave.partition.plan import Plan
-from edgeweave.partition.plan_json import plan_to_json
-from edgeweave.partition.table_json import table_to_json
 
 if TYPE_CHECKING:
     from edgeweave.compiler.model import Model

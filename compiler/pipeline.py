@@ -21,13 +21,13 @@ from edgeweave.compiler.regions import Regions, find_regions
 from edgeweave.compiler.settle import build_settled
 from edgeweave.compiler.stages import bundle_content
 from edgeweave.partition.constraints import Constraints, constrain
-from edgeweave.partition.coschedule import coschedule
-from edgeweave.partition.cost_model import cost_table
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.evaluate import Schedule
-from edgeweave.partition.joint import ModelRequest
-from edgeweave.partition.joint_plan import JointPlan
 from edgeweave.partition.plan import Plan, Request
+from edgeweave.partition.prediction.cost_model import cost_table
+from edgeweave.partition.several.coschedule import coschedule
+from edgeweave.partition.several.joint import ModelRequest
+from edgeweave.partition.several.joint_plan import JointPlan
 from edgeweave.partition.solve import solve
 from edgeweave.targets.board import Board
 from edgeweave.targets.cache import open_cache

@@ -13,10 +13,10 @@ from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.frontend import load_model
 from edgeweave.compiler.pipeline import Job, Progress, silent
 from edgeweave.compiler.regions import find_regions
-from edgeweave.partition.calibrate import Sample, calibrate
 from edgeweave.partition.errors import PartitionError
-from edgeweave.partition.measurements import Measurement
-from edgeweave.partition.roofline import roofline
+from edgeweave.partition.prediction.calibrate import Sample, calibrate
+from edgeweave.partition.prediction.measurements import Measurement
+from edgeweave.partition.prediction.roofline import roofline
 from edgeweave.targets.backend import Slot
 from edgeweave.targets.board import Board, Engine
 from edgeweave.targets.cache import open_cache

@@ -15,7 +15,7 @@ from edgeweave.compiler.stages import BuiltStages, build_stages
 from edgeweave.partition.evaluate import Schedule
 from edgeweave.partition.plan import Plan, Request
 from edgeweave.partition.portfolio import Limits
-from edgeweave.partition.refine import BuiltTime, refined_table
+from edgeweave.partition.prediction.refine import BuiltTime, refined_table
 from edgeweave.partition.solve import solve
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from edgeweave.compiler.regions import Regions
 from edgeweave.compiler.split import cut_stage
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.evaluate import Schedule
+from edgeweave.partition.files.plan_json import plan_to_json
 from edgeweave.partition.plan import Plan, Stage
-from edgeweave.partition.plan_json import plan_to_json
-from edgeweave.partition.refine import BuiltTime, refine
+from edgeweave.partition.prediction.refine import BuiltTime, refine
 from edgeweave.targets.board import Board
 
 # A backend whose regions cost this much more than the planned one's is not built for comparison.

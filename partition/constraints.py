@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from edgeweave.partition.costs import Cost, CostTable
 from edgeweave.partition.errors import TableError
-from edgeweave.partition.json_field import nearest
+from edgeweave.partition.files.json_field import nearest
 from edgeweave.targets.backend import Refusal
 
 PLACE = "request.place"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from edgeweave.partition.costs import INFINITY, Cost
 from edgeweave.partition.evaluate import Schedule
-from edgeweave.partition.improve import joins, splits
-from edgeweave.partition.incremental import Placed
+from edgeweave.partition.heuristics.improve import joins, splits
+from edgeweave.partition.heuristics.incremental import Placed
 from edgeweave.partition.plan import Alternative, Certificate, Objective, Placement, Request
 from edgeweave.partition.portfolio import Limits, within
 from edgeweave.partition.problem import Problem

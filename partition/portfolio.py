@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from edgeweave.partition.bounds import serial_worst, simple_bound
 from edgeweave.partition.costs import INFINITY
-from edgeweave.partition.cp_model import Task
-from edgeweave.partition.cp_search import Outcome, Progress, search
-from edgeweave.partition.cut_bound import cut_latency_bound
-from edgeweave.partition.decomposition import decompose
-from edgeweave.partition.enumeration import Enumeration
 from edgeweave.partition.evaluate import TOLERANCE, Schedule, broken_constraint, schedule
-from edgeweave.partition.improve import polish
-from edgeweave.partition.path_bound import latency_bound
+from edgeweave.partition.heuristics.improve import polish
+from edgeweave.partition.heuristics.staging import Stages, tidy
 from edgeweave.partition.plan import Objective
 from edgeweave.partition.problem import Problem
-from edgeweave.partition.reduction import Reduction, same_in_other_orders
-from edgeweave.partition.staging import Stages, tidy
+from edgeweave.partition.search.bounds import serial_worst, simple_bound
+from edgeweave.partition.search.cp_model import Task
+from edgeweave.partition.search.cp_search import Outcome, Progress, search
+from edgeweave.partition.search.cut_bound import cut_latency_bound
+from edgeweave.partition.search.decomposition import decompose
+from edgeweave.partition.search.enumeration import Enumeration
+from edgeweave.partition.search.path_bound import latency_bound
+from edgeweave.partition.search.reduction import Reduction, same_in_other_orders
 
 PROVEN = 1e-6
 """Relative gap that counts as optimal: what rounding costs to whole units can leave."""

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, sqrt
 from time import perf_counter
 
-from edgeweave.partition.bounds import simple_bound
 from edgeweave.partition.contention import contended_interval
 from edgeweave.partition.costs import INFINITY, Cost, Source
 from edgeweave.partition.evaluate import Schedule, schedule
-from edgeweave.partition.improve import polish
-from edgeweave.partition.incremental import Placed, engine_loads
+from edgeweave.partition.heuristics.improve import polish
+from edgeweave.partition.heuristics.incremental import Placed, engine_loads
 from edgeweave.partition.overlap import run_once
-from edgeweave.partition.path_bound import latency_bound
 from edgeweave.partition.plan import Certificate, Objective, Request
 from edgeweave.partition.portfolio import PROVEN, Limits, within
 from edgeweave.partition.problem import Problem
+from edgeweave.partition.search.bounds import simple_bound
+from edgeweave.partition.search.path_bound import latency_bound
 from edgeweave.targets.backend import Refusal
 from edgeweave.targets.rules import PRECISION_RULE
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import perf_counter
 
-from edgeweave.partition.baselines import Candidate, baselines
 from edgeweave.partition.costs import INFINITY, CostTable
-from edgeweave.partition.cp_search import Progress
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.evaluate import TOLERANCE, Assignment, Schedule, check, schedule
 from edgeweave.partition.explain import placements, shortfall
+from edgeweave.partition.heuristics.baselines import Candidate, baselines
+from edgeweave.partition.heuristics.staging import prefer_first_listed, tidy
 from edgeweave.partition.plan import Baseline, Certificate, Objective, Plan, Request
 from edgeweave.partition.plan_stages import plan_stages
 from edgeweave.partition.portfolio import PROVEN, Limits, Portfolio
 from edgeweave.partition.problem import Problem, check_placeable
-from edgeweave.partition.reduction import reduce_slots
 from edgeweave.partition.scope import certificate_scope
-from edgeweave.partition.staging import prefer_first_listed, tidy
+from edgeweave.partition.search.cp_search import Progress
+from edgeweave.partition.search.reduction import reduce_slots
 
 TIE_BREAK_SHARE = 0.25
 """Part of the time limit that may go into a lower latency at the same interval."""

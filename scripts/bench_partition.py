@@ -21,9 +21,9 @@ from convert_placement import convert
 from generate_table import network
 
 from edgeweave.partition.costs import CostTable
+from edgeweave.partition.files.table_json import read_table
 from edgeweave.partition.plan import Objective, Plan, Request
 from edgeweave.partition.solve import solve
-from edgeweave.partition.table_json import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPHS = ROOT.parent / "shared/data/partition"

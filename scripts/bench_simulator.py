@@ -31,8 +31,8 @@ from edgeweave.compiler.pipeline import Job, build_bundle, plan_model
 from edgeweave.compiler.sampling import random_inputs
 from edgeweave.partition import overlap
 from edgeweave.partition.plan import Objective, Request
-from edgeweave.partition.simulate import simulate
-from edgeweave.partition.stream import Stream
+from edgeweave.partition.simulation.simulate import simulate
+from edgeweave.partition.simulation.stream import Stream
 from edgeweave.runtime.bundle import Bundle, open_bundle
 from edgeweave.runtime.cpu_times import CpuTimes
 from edgeweave.runtime.frames import FrameResult

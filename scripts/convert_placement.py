@@ -19,7 +19,7 @@ from typing import Any
 import networkx as nx
 
 from edgeweave.partition.errors import TableError
-from edgeweave.partition.json_field import Field, read_json
+from edgeweave.partition.files.json_field import Field, read_json
 from edgeweave.runtime.errors import EdgeweaveError
 
 MS = 1e-3

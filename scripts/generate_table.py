@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeweave.partition.costs import Cost, CostTable, Source, Transfer
-from edgeweave.partition.table_json import table_to_json
+from edgeweave.partition.files.table_json import table_to_json
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.region import Value
 

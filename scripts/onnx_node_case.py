@@ -114,8 +114,8 @@ def plan_on_tvm(proto: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], benc
     from edgeweave.compiler.frontend import load_model
     from edgeweave.compiler.pipeline import Planned
     from edgeweave.compiler.regions import find_regions
-    from edgeweave.partition.cost_model import cost_table
     from edgeweave.partition.plan import Request
+    from edgeweave.partition.prediction.cost_model import cost_table
     from edgeweave.partition.solve import solve
     from edgeweave.targets.backend import Refusal
 

@@ -48,7 +48,7 @@ def load(name: str, refresh: bool = False) -> Board:
         from edgeweave.targets.board_file import load_board
 
         return load_board(name)
-    from edgeweave.partition.measurements import MeasurementStore
+    from edgeweave.partition.prediction.measurements import MeasurementStore
     from edgeweave.targets.cache import open_cache
     from edgeweave.targets.host import detect_host
 

@@ -100,8 +100,8 @@ def _place_table(context: click.Context, path: Path, wish: Wish, form: _Form) ->
     from edgeweave.compiler.dump import Dump
     from edgeweave.partition.constraints import constrain
     from edgeweave.partition.errors import PartitionError
+    from edgeweave.partition.files.table_json import read_table
     from edgeweave.partition.solve import solve
-    from edgeweave.partition.table_json import read_table
 
     dump = Dump(wish.dump)
     with Narrator(settings_of(context)) as narrator:

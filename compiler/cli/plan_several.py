@@ -20,7 +20,7 @@ from edgeweave.targets.backend import Refusal, Slot
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Costed
     from edgeweave.partition.costs import CostTable
-    from edgeweave.partition.joint_plan import JointPlan, ModelPlan
+    from edgeweave.partition.several.joint_plan import JointPlan, ModelPlan
 
 FRAMES = 1000
 """Simulated frames of the model that has the fewest."""
@@ -51,7 +51,7 @@ def place_several(
         else:
             plan, tables, data = _place_models(several, narrator)
     from edgeweave.compiler.cli.show_several import several_data, show_comparison, show_several
-    from edgeweave.partition.joint_simulation import simulate_together
+    from edgeweave.partition.several.joint_simulation import simulate_together
 
     run = simulate_together(plan, tables, FRAMES, _law(several, tables))
     shown = several_data(plan, run) | data
@@ -135,10 +135,10 @@ def _place_tables(
 ) -> tuple[JointPlan, tuple[CostTable, ...], dict[str, Any]]:
     from edgeweave.compiler.dump import Dump
     from edgeweave.partition.constraints import constrain
-    from edgeweave.partition.coschedule import coschedule
-    from edgeweave.partition.joint import ModelRequest
-    from edgeweave.partition.same_slots import share_slots
-    from edgeweave.partition.table_json import read_table
+    from edgeweave.partition.files.table_json import read_table
+    from edgeweave.partition.several.coschedule import coschedule
+    from edgeweave.partition.several.joint import ModelRequest
+    from edgeweave.partition.several.same_slots import share_slots
 
     models = []
     for path, (name, (budget, fps)) in zip(several.tables, several.each.items(), strict=True):
@@ -156,7 +156,7 @@ def _place_tables(
 
 def _law(several: Several, tables: Sequence[CostTable]) -> Any:
     """The law of contention that the plan's bounds assume."""
-    from edgeweave.partition.joint import Board, ModelRequest
+    from edgeweave.partition.several.joint import Board, ModelRequest
 
     pairs = zip(several.each, tables, strict=True)
     return Board(tuple(ModelRequest(name, table) for name, table in pairs)).contention

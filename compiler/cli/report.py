@@ -72,7 +72,7 @@ def _plan_of_file(source: Path) -> dict[str, Any]:
 def _checked(source: Path, content: bytes) -> dict[str, Any]:
     """The JSON data of a plan; a usage error for anything else."""
     from edgeweave.partition.errors import PartitionError
-    from edgeweave.partition.plan_json import plan_from_json
+    from edgeweave.partition.files.plan_json import plan_from_json
 
     advice = "give a bundle, or what `edgeweave plan --json` printed"
     try:
@@ -99,7 +99,7 @@ def _origins(board: str) -> dict[str, int] | None:
 
 def _show(data: dict[str, Any]) -> Iterator[str]:
     from edgeweave.compiler.cli import show_plan
-    from edgeweave.partition.plan_json import plan_from_json
+    from edgeweave.partition.files.plan_json import plan_from_json
 
     plan = plan_from_json(data)
     yield from show_plan.show_model(data, plan)

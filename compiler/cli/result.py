@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeweave.compiler.cli.compare import comparison
 from edgeweave.compiler.cli.fallbacks import FALLBACK, find_fallbacks
-from edgeweave.partition.plan_json import plan_to_json
+from edgeweave.partition.files.plan_json import plan_to_json
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Compiled, Planned

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edgeweave.compiler.cli.text import DASH, counted, duration, size, table
-from edgeweave.partition.coschedule import RESPONSE
+from edgeweave.partition.several.coschedule import RESPONSE
 
 if TYPE_CHECKING:
-    from edgeweave.partition.joint_plan import JointPlan, ModelPlan
-    from edgeweave.partition.simulation import Simulation
+    from edgeweave.partition.several.joint_plan import JointPlan, ModelPlan
+    from edgeweave.partition.simulation.outcome import Simulation
 
 UNBOUNDED = "unbounded"
 

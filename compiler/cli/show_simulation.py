@@ -10,8 +10,8 @@ from edgeweave.compiler.cli.text import DASH, counted, digits, duration, table
 
 if TYPE_CHECKING:
     from edgeweave.compiler.cli.simulated_plan import SimulatedPlan
-    from edgeweave.partition.simulation import Simulation
-    from edgeweave.partition.stream import Stream
+    from edgeweave.partition.simulation.outcome import Simulation
+    from edgeweave.partition.simulation.stream import Stream
 
 _FULL = 0.95  # an engine that is busy for less has time left
 _KEPT = 1.02  # times the period: frames that leave this often leave as they arrive

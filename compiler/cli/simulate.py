@@ -89,8 +89,8 @@ def command(
         given = "--drop" if jitter is None else "--jitter"
         raise click.UsageError(f"{given} needs frames that arrive by themselves; give --period")
     from edgeweave.compiler.cli.simulated_plan import read_plan
-    from edgeweave.partition.simulate import simulate
-    from edgeweave.partition.stream import Stream
+    from edgeweave.partition.simulation.simulate import simulate
+    from edgeweave.partition.simulation.stream import Stream
 
     plan = read_plan(source)
     stream = Stream(

@@ -13,9 +13,9 @@ import click
 
 from edgeweave.partition.contention import Contention
 from edgeweave.partition.errors import PartitionError
+from edgeweave.partition.files.plan_json import plan_from_json
 from edgeweave.partition.overlap import Job
 from edgeweave.partition.plan import Plan
-from edgeweave.partition.plan_json import plan_from_json
 
 if TYPE_CHECKING:
     from edgeweave.runtime.bundle import Bundle
@@ -65,8 +65,8 @@ def read_plan(source: Path) -> SimulatedPlan:
 
 
 def _read_dump(folder: Path) -> SimulatedPlan:
-    from edgeweave.partition.plan_jobs import plan_jobs
-    from edgeweave.partition.table_json import read_table
+    from edgeweave.partition.files.table_json import read_table
+    from edgeweave.partition.simulation.plan_jobs import plan_jobs
 
     plan = _read_json_plan(folder / PLAN)
     if not (folder / COSTS).exists():

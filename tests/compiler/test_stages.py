@@ -7,8 +7,8 @@ from edgeweave.compiler.checks import Checks
 from edgeweave.compiler.errors import CompileError
 from edgeweave.compiler.regions import find_regions
 from edgeweave.compiler.stages import build_stages, bundle_content
-from edgeweave.partition.cost_model import cost_table
 from edgeweave.partition.plan import Request
+from edgeweave.partition.prediction.cost_model import cost_table
 from edgeweave.partition.solve import solve
 from edgeweave.targets.backend import Refusal
 from edgeweave.targets.host import detect_host

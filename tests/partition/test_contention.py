@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeweave.partition.contention import Contention, Traffic, contended_interval, memory_seconds
 from edgeweave.partition.errors import PartitionError
-from edgeweave.partition.fit_contention import Sample, fit_contention
+from edgeweave.partition.prediction.fit_contention import Sample, fit_contention
 
 LAW = Contention(100.0, 2.0)
 DEMAND = st.floats(0, 1e3)

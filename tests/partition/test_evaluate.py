@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeweave.partition.baselines import valid
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.evaluate import evaluate
+from edgeweave.partition.heuristics.baselines import valid
+from edgeweave.partition.heuristics.staging import cut_into_stages
 from edgeweave.partition.plan import Objective
 from edgeweave.partition.problem import Problem
-from edgeweave.partition.staging import cut_into_stages
 
 FREE, DEAR = (0.0, 0.0), (1.0, 0.5)
 

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeweave.partition.baselines import valid
 from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.errors import PartitionError
 from edgeweave.partition.evaluate import broken_constraint, check, schedule
 from edgeweave.partition.explain import placements
+from edgeweave.partition.heuristics.baselines import valid
+from edgeweave.partition.heuristics.staging import cut_into_stages
 from edgeweave.partition.plan import Objective, Request
 from edgeweave.partition.portfolio import Limits
 from edgeweave.partition.problem import Problem
 from edgeweave.partition.solve import solve
-from edgeweave.partition.staging import cut_into_stages
 
 PRICE = [[(0.0, 0.0), (1e-3, 0.0)], [(1e-3, 0.0), (0.0, 0.0)]]
 

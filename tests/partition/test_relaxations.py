@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeweave.partition.baselines import valid
 from edgeweave.partition.costs import INFINITY, Cost
 from edgeweave.partition.evaluate import schedule
+from edgeweave.partition.heuristics.baselines import valid
+from edgeweave.partition.heuristics.staging import cut_into_stages
 from edgeweave.partition.plan import Certificate, Objective, Request
 from edgeweave.partition.problem import Problem
 from edgeweave.partition.relaxations import relaxations
-from edgeweave.partition.staging import cut_into_stages
 from edgeweave.targets.backend import Refusal
 
 CHAIN = {0: [1]}

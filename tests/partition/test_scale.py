@@ -7,17 +7,17 @@ from time import perf_counter
 
 import pytest
 
-from edgeweave.partition.baselines import baselines
-from edgeweave.partition.bounds import simple_bound
 from edgeweave.partition.costs import Cost, CostTable, Source, Transfer
 from edgeweave.partition.evaluate import check
 from edgeweave.partition.explain import placements
-from edgeweave.partition.improve import polish
-from edgeweave.partition.path_bound import latency_bound
+from edgeweave.partition.heuristics.baselines import baselines
+from edgeweave.partition.heuristics.improve import polish
 from edgeweave.partition.plan import Certificate, Objective, Request
 from edgeweave.partition.portfolio import Limits
 from edgeweave.partition.problem import Problem
 from edgeweave.partition.relaxations import relaxations
+from edgeweave.partition.search.bounds import simple_bound
+from edgeweave.partition.search.path_bound import latency_bound
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.region import Value
 

@@ -13,9 +13,9 @@ import pytest
 
 from edgeweave.partition.errors import TableError
 from edgeweave.partition.evaluate import evaluate
+from edgeweave.partition.files.table_json import read_table
 from edgeweave.partition.plan import Objective, Request
 from edgeweave.partition.solve import solve
-from edgeweave.partition.table_json import read_table
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "convert_placement.py"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgeweave.partition.measurements import MeasurementStore
+from edgeweave.partition.prediction.measurements import MeasurementStore
 from edgeweave.targets.board import Quantity
 from edgeweave.targets.board_file import bundled_boards, load_board
 from edgeweave.targets.cpuinfo import read_cpu, split_cores

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edgeweave.partition.plan_json import plan_from_json
+from edgeweave.partition.files.plan_json import plan_from_json
 
 UNKNOWN_TO_TVM = "g (float[2,4] x) => (float[2,4] y) { h = LpNormalization(x) y = Softmax(h) }"
 

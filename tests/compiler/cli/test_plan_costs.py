@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeweave.partition.plan_json import plan_from_json
-from edgeweave.partition.table_json import read_table
+from edgeweave.partition.files.plan_json import plan_from_json
+from edgeweave.partition.files.table_json import read_table
 from edgeweave.targets.backend import Refusal
 
 PAGE = Path(__file__).parents[3] / "docs" / "cost-table.md"
@@ -88,7 +88,9 @@ def test_the_errors_of_the_page_are_what_is_said(edgeweave, detector, example, t
 
 
 def test_every_field_is_on_the_page():
-    schema = json.loads((PAGE.parents[1] / "partition" / "cost_table.schema.json").read_text())
+    schema = json.loads(
+        (PAGE.parents[1] / "partition" / "files" / "cost_table.schema.json").read_text()
+    )
     text = PAGE.read_text("utf-8")
 
     def names(part):

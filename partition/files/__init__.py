@@ -1,0 +1,1 @@
+"""Cost tables and plans as JSON."""

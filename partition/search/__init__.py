@@ -1,0 +1,1 @@
+"""Finding the best plan and proving it: bounds, dynamic programs, minimum cuts, CP-SAT."""

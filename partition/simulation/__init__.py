@@ -1,0 +1,1 @@
+"""Running a plan through a discrete-event simulation."""
