@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeweave.partition.plan import Objective
 from edgeweave.partition.problem import Problem
 from edgeweave.partition.search.ideal_dp import least_interval
-from edgeweave.partition.search.sequence_search import Offer, search_sequences
+from edgeweave.partition.search.sequence_search import PROVEN, Offer, search_sequences
 
 
 def decompose(
@@ -22,15 +22,19 @@ def decompose(
     of ``perf_counter``. Stages that run side by side or slow each other down are left out: what is
     proven holds nevertheless, and for the latency nothing is.
     """
+    proven = 0.0
     if objective is Objective.INTERVAL and all(most == 1 for most in problem.engine_stages):
         found = least_interval(problem, max_stages, known, deadline)
+        proven = found.bound_s
         if found.assignment is not None:
-            offer(found.assignment)
-        return found.bound_s
+            known = min(known, offer(found.assignment))
+        # Where prices depend on both ends, its plan need not be the best one.
+        if proven >= known * (1 - PROVEN):
+            return proven
     weights = {
         Objective.INTERVAL: None,
         Objective.LATENCY: (1.0,) * problem.width,
         Objective.ENERGY: tuple(watts or 0.0 for watts in problem.power),
     }[objective]
-    proven = search_sequences(problem, max_stages, known, deadline, offer, weights)
-    return 0.0 if objective is Objective.LATENCY else proven
+    bound = search_sequences(problem, max_stages, known, deadline, offer, weights)
+    return 0.0 if objective is Objective.LATENCY else max(proven, bound)

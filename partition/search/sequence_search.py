@@ -163,8 +163,8 @@ def search_sequences(
     """Search until all is proven or the deadline (``perf_counter``); returns a proven bound.
 
     The bound is on the largest load of an engine in seconds, or with ``slot_weights`` on the
-    weighted sum of all stages' seconds. Where there are too many sequences to look at, only what
-    holds for any of them is proven.
+    weighted sum of all stages' seconds. Where there are too many sequences to look at, plans with
+    fewer stages are searched, and only what holds for any sequence is proven.
     """
     arrays = as_arrays(problem)
     search = SequenceSearch(arrays, offer, known, slot_weights)
@@ -175,7 +175,9 @@ def search_sequences(
         least, weights = _least_sum(arrays, slot_weights), ()
     chosen = list(islice(sequences(problem, max_stages), MOST_SEQUENCES + 1))
     if len(chosen) > MOST_SEQUENCES:
-        return min(least, known)
+        # Plans with fewer stages are plans; what is proven of them says nothing of the others.
+        search_sequences(problem, max_stages - 1, known, deadline, offer, slot_weights)
+        return least
     row = Row(arrays)
     promises = [row.promise(slots, slot_weights) for slots in chosen]
     for i in sorted(range(len(chosen)), key=promises.__getitem__)[:FIRST_TRIES]:
