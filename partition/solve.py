@@ -20,7 +20,8 @@ from edgeweave.partition.search.cp_search import Progress
 from edgeweave.partition.search.reduction import reduce_slots
 
 TIE_BREAK_SHARE = 0.25
-"""Part of the time limit that may go into a lower latency at the same interval."""
+"""Part of the time limit that may go into a lower latency at the same interval; nor more than the
+interval itself took, and a second."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _search(portfolio: Portfolio, request: Request) -> Answer:
     bound = portfolio.minimise(objective, limits, portfolio.seconds_left)
     answer = _answer(portfolio, objective, limits, bound)
     if objective is Objective.INTERVAL and _is_proven(answer.plan.interval_s, bound):
-        spare = min(portfolio.seconds_left, TIE_BREAK_SHARE * request.time_limit_s)
+        spent = request.time_limit_s - portfolio.seconds_left
+        spare = min(portfolio.seconds_left, TIE_BREAK_SHARE * request.time_limit_s, 1 + spent)
         portfolio.minimise(Objective.LATENCY, limits.also(objective, answer.plan.interval_s), spare)
         answer = _answer(portfolio, objective, limits, bound, answer.method)
     return answer
