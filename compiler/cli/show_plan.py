@@ -9,7 +9,7 @@ from typing import Any
 from edgeweave.compiler.cli.compare import amount, energy, show_comparison
 from edgeweave.compiler.cli.fallbacks import find_fallbacks
 from edgeweave.compiler.cli.text import DASH, counted, duration, table
-from edgeweave.partition.plan import Placement, Plan
+from edgeweave.partition.plan import Placement, Plan, Stage
 
 
 def show_model(data: Mapping[str, Any], plan: Plan) -> Iterator[str]:
@@ -35,24 +35,27 @@ def show_table(plan: Plan) -> Iterator[str]:
     yield f"{plan.board}: {regions}, {counted(len(slots) + 1, 'slot')}"
 
 
+STAGE_HEADERS = ["stage", "engine", "backend", "regions", "compute", "transfer", "costs"]
+
+
+def stage_row(stage: Stage) -> list[str]:
+    """The cells of a stage under ``STAGE_HEADERS``."""
+    return [
+        f"s{stage.index}",
+        stage.slot.engine,
+        stage.slot.backend,
+        str(len(stage.regions)),
+        duration(stage.compute_s),
+        duration(stage.transfer_s),
+        ", ".join(f"{count} {source}" for source, count in stage.sources.items()),
+    ]
+
+
 def show_plan(plan: Plan) -> Iterator[str]:
     """Stages, predicted numbers and how good they are."""
     yield ""
     yield "stages, all times predicted"
-    rows = [
-        [
-            f"s{stage.index}",
-            stage.slot.engine,
-            stage.slot.backend,
-            str(len(stage.regions)),
-            duration(stage.compute_s),
-            duration(stage.transfer_s),
-            ", ".join(f"{count} {source}" for source, count in stage.sources.items()),
-        ]
-        for stage in plan.stages
-    ]
-    headers = ["stage", "engine", "backend", "regions", "compute", "transfer", "costs"]
-    yield from table(headers, rows)
+    yield from table(STAGE_HEADERS, [stage_row(stage) for stage in plan.stages])
     yield ""
     yield from _numbers(plan)
     yield ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edgeweave.compiler.cli.show_plan import STAGE_HEADERS, stage_row
 from edgeweave.compiler.cli.text import DASH, counted, duration, size, table
 from edgeweave.partition.several.coschedule import RESPONSE
 
@@ -60,22 +61,8 @@ def show_several(plan: JointPlan, run: Simulation, data: Mapping[str, Any]) -> I
 
 def _stages(plan: JointPlan) -> Iterator[str]:
     yield "stages, all times predicted"
-    rows = [
-        [
-            model.name,
-            f"s{stage.index}",
-            stage.slot.engine,
-            stage.slot.backend,
-            str(len(stage.regions)),
-            duration(stage.compute_s),
-            duration(stage.transfer_s),
-            ", ".join(f"{count} {source}" for source, count in stage.sources.items()),
-        ]
-        for model in plan.models
-        for stage in model.stages
-    ]
-    headers = ["model", "stage", "engine", "backend", "regions", "compute", "transfer", "costs"]
-    yield from table(headers, rows)
+    rows = [[model.name, *stage_row(stage)] for model in plan.models for stage in model.stages]
+    yield from table(["model", *STAGE_HEADERS], rows)
 
 
 def _models(plan: JointPlan) -> Iterator[str]:
