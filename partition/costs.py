@@ -133,6 +133,16 @@ class CostTable:
         ):
             if given and len(given) != wanted:
                 raise PartitionError("cost table", f"{len(given)} {name} where {wanted} belong")
+        for name, amounts in (
+            ("memory", self.memory_bytes),
+            ("capacity", self.capacity_bytes),
+            ("limit on stages", self.engine_stages),
+            ("power", self.power_w),
+            ("memory traffic", self.dram_bytes),
+        ):
+            for amount in amounts:
+                if amount is not None and not 0 <= amount < INFINITY:
+                    raise PartitionError("cost table", f"a {name} of {amount} is no amount")
         for group in self.colocated:
             if len(group) < 2 or not all(0 <= r < len(self.regions) for r in group):
                 raise PartitionError("cost table", f"{list(group)} is no group of its regions")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.plan import Objective
 from edgeweave.partition.problem import Matrix, Problem
@@ -68,6 +70,15 @@ def tails(problem: Problem, seconds: list[float]) -> list[float]:
         behind = max((longest[c] for c in problem.successors[region]), default=0.0)
         longest[region] = behind + seconds[region]
     return longest
+
+
+def longest_way(problem: Problem, regions: Sequence[int]) -> float:
+    """The most seconds on any way through these regions, each on its fastest slot."""
+    longest: dict[int, float] = {}
+    for r in regions:
+        behind = (longest[p] for p in problem.predecessors[r] if p in longest)
+        longest[r] = max(behind, default=0.0) + min(problem.seconds[r])
+    return max(longest.values(), default=0.0)
 
 
 def cut_regions(problem: Problem) -> list[int]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.problem import Problem
-from edgeweave.partition.search.bounds import cut_regions
+from edgeweave.partition.search.bounds import cut_regions, longest_way
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,9 @@ class _Chain:
             both += self._cheapest_handover(head, self.cuts[0])
             least[1] = both.min(axis=0) + first
         if self.stages > 2 and len(head) > 1:
-            least[2:] = self.overhead.min() + self._longest_in(head) + self.overhead + first
+            least[2:] = (
+                self.overhead.min() + longest_way(self.problem, head) + self.overhead + first
+            )
         return least
 
     def _pass(self, before: Array, u: int, w: int) -> Array:
@@ -81,7 +83,7 @@ class _Chain:
             serial = self._by_way_of(work, handover)
             np.minimum(least[2:], (before[:-2, :, None] + serial).min(axis=1), out=least[2:])
         if self.stages > 3 and len(inside) > 1:
-            side = self.overhead + self._longest_in(inside)
+            side = self.overhead + longest_way(self.problem, inside)
             start = np.minimum.accumulate(before.min(axis=1))[:-3]
             np.minimum(least[3:], start[:, None] + side, out=least[3:])
         found: Array = least + self.seconds[w]
@@ -111,17 +113,9 @@ class _Chain:
             serial = serial + self.overhead + _cheaper(work)
             best = min(best, float((least[:-1, :, None] + serial).min()))
         if self.stages > 2 and len(tail) > 1:
-            side = float(self.overhead.min()) + self._longest_in(tail)
+            side = float(self.overhead.min()) + longest_way(self.problem, tail)
             best = min(best, float(np.min(least[:-2])) + side)
         return best
-
-    def _longest_in(self, regions: range) -> float:
-        """The most seconds on any way through these regions, each on its fastest slot."""
-        longest: dict[int, float] = {}
-        for r in regions:
-            behind = (longest[p] for p in self.problem.predecessors[r] if p in longest)
-            longest[r] = max(behind, default=0.0) + float(self.seconds[r].min())
-        return max(longest.values(), default=0.0)
 
     def _cheapest_handover(self, makers: range, last: int | None) -> Array:
         """The least that handing over one value costs both sides, between slots.

@@ -57,11 +57,6 @@ def share_work(problem: Problem) -> Shares:
     return best
 
 
-def weighted_work(problem: Problem, weights: tuple[float, ...]) -> float:
-    """The least weighted sum of the engines' loads; at most the largest load of any plan."""
-    return _cheapest(_fastest(problem), weights)[0]
-
-
 def _fastest(problem: Problem) -> Array:
     """Seconds of each region on each engine, by the engine's fastest slot: ``[region, engine]``."""
     import numpy as np

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgeweave.partition.costs import INFINITY
 from edgeweave.partition.problem import Problem
-from edgeweave.partition.search.bounds import cut_regions
+from edgeweave.partition.search.bounds import cut_regions, longest_way
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -97,7 +97,7 @@ def _along(
                     known[key] = np.array(problem.price[i]) + np.array(problem.send[i])
                 handed = handed + known[key]
         apart = (least[:-1, :, None] + handed).min(axis=1)
-        apart += overhead + seconds[w] + _longest(problem, inside)
+        apart += overhead + seconds[w] + longest_way(problem, inside)
         least = least + together
         np.minimum(least[1:], apart, out=least[1:])
     return float(least.min())
@@ -114,12 +114,3 @@ def _between(u: int, w: int, ancestors: Sequence[int]) -> list[int]:
             found.append(r)
         open_bits ^= lowest
     return found
-
-
-def _longest(problem: Problem, regions: Sequence[int]) -> float:
-    """The most seconds on any way through these regions, each on its fastest slot."""
-    longest: dict[int, float] = {}
-    for r in regions:
-        behind = (longest[p] for p in problem.predecessors[r] if p in longest)
-        longest[r] = max(behind, default=0.0) + min(problem.seconds[r])
-    return max(longest.values(), default=0.0)

@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from edgeweave.partition.contention import Contention
 from edgeweave.partition.costs import Cost, Source, Transfer
-from edgeweave.partition.files.table_json import SCHEMA, read_table, table_to_json
+from edgeweave.partition.files.table_json import read_table, table_to_json
 from edgeweave.partition.files.table_reader import NO_COST
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.region import Value
-
-
-@pytest.fixture(scope="module")
-def schema():
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    validator.check_schema(validator.schema)
-    return validator
 
 
 def small(**changes):

@@ -8,18 +8,10 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from edgeweave.partition.errors import PartitionError, TableError
 from edgeweave.partition.files.json_field import MAX_BYTES
-from edgeweave.partition.files.table_json import SCHEMA, read_table
-
-
-@pytest.fixture(scope="module")
-def schema():
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    validator.check_schema(validator.schema)
-    return validator
+from edgeweave.partition.files.table_json import read_table
 
 
 def small(**changes):

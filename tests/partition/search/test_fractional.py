@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeweave.partition.problem import Problem
-from edgeweave.partition.search.fractional import share_work, weighted_work
+from edgeweave.partition.search.fractional import share_work
 
 CLOSE = 1e-9
 
@@ -66,5 +66,3 @@ def test_for_two_engines_the_bound_is_the_best_of_all_weights(make_table, costs)
     }
     best = max(least_share(costs, (w, 1 - w)) for w in turns)
     assert share_work(problem).bound_s == pytest.approx(best, rel=1e-9, abs=1e-12)
-    for w in turns:
-        assert weighted_work(problem, (w, 1 - w)) == pytest.approx(least_share(costs, (w, 1 - w)))
