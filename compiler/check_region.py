@@ -74,7 +74,7 @@ class CheckResult:
 
 def check_region(task: CheckTask) -> list[CheckResult]:
     """Check a region through each backend, in this process; never raises for a bad region."""
-    source = _with_random_weights(task)
+    source = with_random_weights(task)
     operators = {operator.type for operator in task.region.operators}
     expected = reference_samples(source.stage.model, operators)
     results: dict[str, CheckResult] = {}
@@ -104,7 +104,7 @@ def check_region(task: CheckTask) -> list[CheckResult]:
 def _check(runner: Runner, stage: StageModel, expected: list[Sample]) -> CheckResult:
     backend = stage.slot.backend
     try:
-        verdict, detail = _compare(runner, stage, expected)
+        verdict, detail = compare_samples(runner, stage, expected)
     except Exception as error:  # noqa: BLE001 - generated code and its runtime raise what they like
         return CheckResult(backend, Verdict.UNBUILDABLE, f"run: {first_line(error)}", None)
     return CheckResult(backend, verdict, detail, None)
@@ -198,7 +198,10 @@ def _overwrite(value: Any, specials: Any, step: int) -> Any:
     return flat.reshape(value.shape)
 
 
-def _compare(runner: Runner, stage: StageModel, expected: list[Sample]) -> tuple[Verdict, str]:
+def compare_samples(
+    runner: Runner, stage: StageModel, expected: Sequence[Sample]
+) -> tuple[Verdict, str]:
+    """The verdict on a stage's outputs for the samples, and what is wrong with them."""
     if not any(_says_something(sample.outputs) for sample in expected):
         return Verdict.UNVERIFIED, "ONNX Runtime returns no numbers for random inputs"
     for sample in expected:
@@ -243,7 +246,7 @@ def _tolerance(wanted: Any) -> Tolerance:
     return Tolerance(atol=64 * step * scale, rtol=max(1e-4, 8 * step))
 
 
-def _with_random_weights(task: CheckTask) -> StageSource:
+def with_random_weights(task: CheckTask) -> StageSource:
     """The region as a stage of its own, under canonical names, with random weights."""
     model = onnx.ModelProto()
     model.CopyFrom(task.model.proto)

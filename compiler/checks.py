@@ -5,17 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgeweave.compiler.board_facts import BoardFacts, current_versions
 from edgeweave.compiler.check_region import CheckResult, CheckTask, Verdict
 from edgeweave.compiler.check_worker import CheckWorker
 from edgeweave.compiler.code_version import code_version
 from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.regions import Regions
 from edgeweave.compiler.timing import REPEATS
-from edgeweave.partition.prediction.json_lines import append_records, read_records
+from edgeweave.compiler.verdicts import (
+    CheckRecord,
+    Key,
+    find_verdicts,
+    read_verdicts,
+    record_key,
+    verdict_path,
+)
+from edgeweave.partition.prediction.json_lines import append_records
 from edgeweave.partition.prediction.measurements import MeasureKey, Measurement, MeasurementStore
 from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.targets.backend import Refusal, Slot
@@ -29,29 +38,20 @@ REFERENCE_BACKEND = "onnxruntime"
 Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class CheckRecord:
-    """A verdict on disk. ``unit`` is LLVM's name of the CPU the region was run on."""
-
-    digest: str
-    backend: str
-    unit: str
-    versions: str
-    verdict: str
-    detail: str
-
-
 class Checks:
-    """Verdicts and measured costs of regions on this machine, kept in a folder (None: in memory).
+    """Verdicts and measured costs of regions, kept in a folder (None: in memory).
 
-    ``host`` is the board that describes this machine.
+    ``host`` is the board that describes this machine, where regions are checked and timed.
+    ``board`` is what is planned for, where that is another: what its devices showed counts there.
     """
 
-    def __init__(self, host: Board, folder: Path | None) -> None:
+    def __init__(self, host: Board, folder: Path | None, board: Board | None = None) -> None:
         self._host = host
-        self._path = folder / "checks.jsonl" if folder else None
+        self._board = board
+        self._facts: BoardFacts | None = None
+        self._path = verdict_path(folder) if folder else None
         self._store = MeasurementStore(folder) if folder else None
-        self._records: dict[tuple[str, str, str], CheckRecord] = {}
+        self._records: dict[Key, CheckRecord] = {}
         self._measured: dict[MeasureKey, Measurement] = {}
         self.notes: list[str] = []
         self._load()
@@ -60,25 +60,33 @@ class Checks:
         if self._path is None or self._store is None:
             return
         skipped: list[str] = []
-        records, cut_off = read_records(self._path, lambda d: CheckRecord(**d), skipped)
-        for record in records:
-            if record.versions == code_version(record.backend):
-                self._records[record.digest, record.backend, record.unit] = record
+        records, cut_off = read_verdicts(self._path, skipped)
+        self._records = find_verdicts(records)
         readings = self._store.read()
-        backends = {m.key.backend for m in readings.measurements}
-        versions = {name: code_version(name) for name in backends}
-        self._measured = {
-            m.key: m for m in readings.measurements if m.versions == versions[m.key.backend]
-        }
+        self._measured = readings.latest(current_versions(readings))
         self._host = readings.calibrated(self._host)
         damaged = len(skipped) + cut_off + len(readings.skipped) + readings.cut_off
         if damaged:
             self.notes.append(f"{damaged} damaged lines of {self._path.parent} were ignored")
+        if self._board is not None and not self._board.is_host:
+            self._facts = BoardFacts(self._board, readings, records)
+            self._board = self._facts.board
+            self.notes += self._facts.notes
 
     @property
     def host(self) -> Board:
         """This machine's board, with the calibration that `profile` found."""
         return self._host
+
+    @property
+    def board(self) -> Board:
+        """The board to plan for, with what was measured of its engines and links."""
+        return self._board or self._host
+
+    @property
+    def facts(self) -> BoardFacts | None:
+        """What the board's devices showed; None for this machine."""
+        return self._facts
 
     @property
     def measured(self) -> dict[MeasureKey, float]:
@@ -88,14 +96,18 @@ class Checks:
     @property
     def call_s(self) -> dict[Slot, float]:
         """Seconds of a call that computes nothing, of each slot where it was measured."""
-        region = empty_call().graph.regions[0]
-        slots = [(e, Slot(e.name, backend)) for e in self._host.engines for backend in e.backends]
+        region, board = empty_call().graph.regions[0], self._planned_board
+        slots = [(e, Slot(e.name, backend)) for e in board.engines for backend in e.backends]
         found = {slot: self.measurement(region, e, slot.backend) for e, slot in slots}
         return {slot: m.seconds for slot, m in found.items() if m is not None}
 
+    @property
+    def _planned_board(self) -> Board:
+        return self._host if self._facts is None else self._facts.board
+
     def measurement(self, region: Region, engine: Engine, backend: str) -> Measurement | None:
-        """What was measured of the region on that engine of this machine."""
-        return self._measured.get(MeasureKey.of(region, engine, backend, self._host))
+        """What was measured of the region on that engine of the board."""
+        return self._measured.get(MeasureKey.of(region, engine, backend, self._planned_board))
 
     def missing(self, regions: Regions, *, timed: bool) -> list[CheckTask]:
         """What is still to be checked: each distinct region once per kind of engine."""
@@ -114,7 +126,7 @@ class Checks:
                 backends = tuple(
                     backend
                     for backend in engine.backends
-                    if self.refuse(region, engine, backend) is None
+                    if self._refuse_here(region, engine, backend) is None
                     and (fresh or not self._is_known(region, engine, backend, timed=timed))
                 )
                 if not timed:
@@ -126,7 +138,7 @@ class Checks:
         return list(tasks.values())
 
     def _is_known(self, region: Region, engine: Engine, backend: str, *, timed: bool) -> bool:
-        record = self._records.get(_record_key(region, engine, backend))
+        record = self._records.get(record_key(region, engine, backend))
         if record is None:
             return False
         needs_time = timed and record.verdict == Verdict.EQUAL
@@ -158,7 +170,7 @@ class Checks:
         record = CheckRecord(
             task.region.digest, result.backend, key.unit, versions, result.verdict, result.detail
         )
-        self._records[_record_key(task.region, task.engine, result.backend)] = record
+        self._records[record.key] = record
         measurements = []
         if result.timing is not None and result.timing.seconds > 0:
             timing = result.timing
@@ -188,34 +200,36 @@ class Checks:
             self._store.add_calibration(self._host, engine)
 
     def refuse(self, region: Region, engine: Engine, backend: str) -> Refusal | None:
-        """The static rules, then the verdict of the check on this machine."""
+        """The static rules, then the verdict of a check, then what the board's devices can run.
+
+        A verdict of a device of the board counts in place of one of this machine.
+        """
+        if self._facts is None:
+            return self._refuse_here(region, engine, backend)
+        verdict = self._facts.verdict(region, engine, backend)
+        if verdict is None:
+            refusal = self._refuse_here(region, engine, backend)
+        else:
+            refusal = find_refusal(region, engine, backend) or verdict.refusal
+        return refusal or self._facts.refuse_runner(backend)
+
+    def _refuse_here(self, region: Region, engine: Engine, backend: str) -> Refusal | None:
         refusal = find_refusal(region, engine, backend)
         if refusal is not None or backend == REFERENCE_BACKEND:
             return refusal
         record = self._find(region, backend)
-        if record is None or record.verdict == Verdict.EQUAL:
-            return None
-        return Refusal(f"checked.{record.verdict}", _sentence(record))
+        return None if record is None else record.refusal
 
     def _find(self, region: Region, backend: str) -> CheckRecord | None:
         """The verdict from any engine of this machine, whatever board is planned for."""
-        found = (self._records.get(_record_key(region, e, backend)) for e in self._host.engines)
+        found = (self._records.get(record_key(region, e, backend)) for e in self._host.engines)
         return next((record for record in found if record is not None), None)
 
     def is_checked(self, region: Region, backend: str) -> bool:
-        """Whether a verdict on the backend's code for the region exists."""
+        """Whether a verdict on the backend's code for the region exists, here or of a device."""
+        facts = self._facts
+        if facts is not None and any(
+            facts.verdict(region, engine, backend) is not None for engine in facts.board.engines
+        ):
+            return True
         return self._find(region, backend) is not None
-
-
-def _record_key(region: Region, engine: Engine, backend: str) -> tuple[str, str, str]:
-    return region.digest, backend, str(engine.llvm_target.get("mcpu", engine.name))
-
-
-def _sentence(record: CheckRecord) -> str:
-    start = {
-        Verdict.DIFFERENT: "its code differs from ONNX Runtime",
-        Verdict.UNBUILDABLE: "it cannot be built",
-        Verdict.UNVERIFIED: "its code could not be compared with ONNX Runtime",
-        Verdict.CRASHED: "its code crashed or hung when it was tried",
-    }
-    return f"{start[Verdict(record.verdict)]}: {record.detail}"

@@ -104,7 +104,8 @@ def stage_of(stage: StageModel, engine: Engine, artifact: Artifact) -> BuiltStag
     return BuiltStage(
         name=stage.name,
         slot=stage.slot,
-        cores=engine.cores if artifact.host_run == "measured" else (),
+        # None: it runs on its board only, whose cores these are
+        cores=engine.cores if artifact.host_run in ("measured", None) else (),
         inputs=stage.inputs,
         outputs=stage.outputs,
         predicted_s=0.0,

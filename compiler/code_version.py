@@ -12,7 +12,10 @@ from edgeweave.targets.registry import find_backend
 
 # All that decides what becomes of a region between its ONNX model and the backend.
 _LOWERING = (
-    ("edgeweave.compiler", ("lower.py", "importer.py", "region_model.py", "check_region.py")),
+    (
+        "edgeweave.compiler",
+        ("lower.py", "importer.py", "reductions.py", "region_model.py", "check_region.py"),
+    ),
     ("edgeweave.schedules", ()),
     ("edgeweave.targets.cpu", ()),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 from tvm import IRModule, relax
+from tvm.ir import GenericConst
 from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
 Converter = type[onnx_frontend.OnnxOpConverter]
@@ -54,6 +55,37 @@ class Mish(onnx_frontend.OnnxOpConverter):  # type: ignore[misc]
         e = relax.op.exp(relax.op.minimum(x, cap))
         q = relax.op.multiply(e, relax.op.add(e, two))
         return relax.op.multiply(x, relax.op.divide(q, relax.op.add(q, two)))
+
+
+class ReduceLogSumExp(onnx_frontend.OnnxOpConverter):  # type: ignore[misc]
+    """log(sum(exp(x - m))) + m, m = max(x) where that is finite and 0 where it is infinite.
+
+    TVM subtracts an infinite maximum from itself: a row of nothing but -inf becomes NaN.
+    """
+
+    @classmethod
+    def _impl_v13(cls, _builder: Any, inputs: Any, attributes: Any, _params: Any) -> Any:
+        return _log_sum_exp(inputs[0], attributes.get("axes"), attributes.get("keepdims", 1))
+
+    @classmethod
+    def _impl_v18(cls, _builder: Any, inputs: Any, attributes: Any, params: Any) -> Any:
+        axes = None
+        if len(inputs) > 1 and inputs[1] is not None:
+            constant = onnx_frontend.get_constant(inputs[1], params)
+            if not isinstance(constant, GenericConst):
+                raise ValueError("ReduceLogSumExp needs constant axes")
+            axes = constant.value.numpy().tolist()
+        if not axes and attributes.get("noop_with_empty_axes", 0):
+            return inputs[0]
+        return _log_sum_exp(inputs[0], axes or None, attributes.get("keepdims", 1))
+
+
+def _log_sum_exp(x: Any, axes: Any, keepdims: int) -> Any:
+    largest = relax.op.max(x, axes, keepdims=True)
+    shift = relax.op.where(relax.op.isinf(largest), relax.const(0, x.ty.dtype), largest)
+    total = relax.op.sum(relax.op.exp(relax.op.subtract(x, shift)), axes, keepdims=True)
+    result = relax.op.add(relax.op.log(total), shift)
+    return result if keepdims else relax.op.squeeze(result, axes)
 
 
 # Half-precision operands of these are widened, as ONNX Runtime does: sums and long formulas lose
@@ -104,7 +136,11 @@ _their_map: Callable[[], dict[str, Converter]] = onnx_frontend._get_convert_map
 
 @cache
 def _our_map() -> dict[str, Converter]:
-    ours = _their_map() | {"Mish": Mish, "Softplus": Softplus}
+    ours = _their_map() | {
+        "Mish": Mish,
+        "ReduceLogSumExp": ReduceLogSumExp,
+        "Softplus": Softplus,
+    }
     return ours | {name: _widened(ours[name]) for name in _IN_FLOAT32}
 
 

@@ -20,6 +20,7 @@ from tvm.tirx import PrimFunc
 
 from edgeweave.compiler.errors import CompileError
 from edgeweave.compiler.importer import import_onnx
+from edgeweave.compiler.reductions import start_beyond_all
 from edgeweave.compiler.region_model import RegionModel
 from edgeweave.compiler.types import element_name
 from edgeweave.runtime.spec import ValueSpec
@@ -58,10 +59,11 @@ def _lower(digest: str, proto_bytes: bytes, target: Target) -> IRModule:
     passes = [
         relax.transform.DecomposeOpsForInference(),
         relax.transform.CanonicalizeBindings(),
-        relax.get_pipeline("zero"),
+        relax.transform.LegalizeOps(),
     ]
     with target:
-        return tvm.transform.Sequential(passes)(module)
+        kernels = start_beyond_all(tvm.transform.Sequential(passes)(module))
+        return relax.get_pipeline("zero")(kernels)
 
 
 def lower_region(region: RegionModel, target: Target) -> IRModule:

@@ -116,8 +116,8 @@ def cost_regions(job: Job, progress: Progress = silent, *, check: bool = False) 
     model = dump.model(load_model(job.model, job.shapes, job.skip))
     regions = dump.regions(find_regions(model))
     cache = open_cache()
-    checks = Checks(detect_host(cache), cache)
-    board = job.board or checks.host
+    checks = Checks(detect_host(cache), cache, job.board)
+    board = checks.board
     if check:
         missing = checks.missing(regions, timed=board.is_host)
         if board.is_host:

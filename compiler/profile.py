@@ -123,7 +123,7 @@ def _check_job(job: Job, repeats: int) -> None:
         raise TargetError(
             f"board {job.board.name}",
             "its regions can be measured on the device only, and this machine is another",
-            "Profile the board host here; plans for this board use its roofline",
+            "Name the device with --rpc HOST:PORT, or profile the board host here",
         )
     if repeats < 1:
         raise TargetError("profile", f"{repeats} repeats measure nothing", "Ask for 1 or more")
@@ -139,24 +139,29 @@ def _times(checks: Checks, region: Region) -> tuple[SlotTime, ...]:
     return tuple(SlotTime(slot, m) for slot, m in found if m is not None)
 
 
+def fit_engine(engine: Engine, timed: Sequence[tuple[Region, float]], dram_gb_s: float) -> Fit:
+    """Calibrate an engine with regions and seconds of whole calls; PartitionError if too few."""
+    samples = [
+        Sample(region.flops, region.bytes_moved, seconds, region.precision)
+        for region, seconds in timed
+    ]
+    fitted = calibrate(samples, engine, dram_gb_s)
+    before, after = (_ratio(timed, e, dram_gb_s) for e in (engine, fitted))
+    return Fit(engine, fitted, len(samples), before, after)
+
+
 def _calibrate(checks: Checks, regions: Sequence[Region]) -> tuple[tuple[Fit, ...], list[str]]:
     """Fit every engine, and keep the fits; what could not be fitted is told in sentences."""
     fits, notes = [], []
     dram_gb_s = checks.host.dram_gb_s.value
     for engine in checks.host.engines:
-        fastest = _fastest(checks, regions, engine)
-        samples = [
-            Sample(region.flops, region.bytes_moved, seconds, region.precision)
-            for region, seconds in fastest
-        ]
         try:
-            fitted = calibrate(samples, engine, dram_gb_s)
+            fit = fit_engine(engine, _fastest(checks, regions, engine), dram_gb_s)
         except PartitionError as error:
             notes.append(f"{error.subject}: {error.reason}; it keeps its figures")
             continue
-        checks.calibrate(fitted)
-        ratios = [_ratio(fastest, e, dram_gb_s) for e in (engine, fitted)]
-        fits.append(Fit(engine, fitted, len(samples), ratios[0], ratios[1]))
+        checks.calibrate(fit.after)
+        fits.append(fit)
     return tuple(fits), notes
 
 

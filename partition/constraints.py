@@ -21,7 +21,7 @@ AVOID = "request.avoid"
 
 @dataclass(frozen=True)
 class Demand:
-    """Regions, by id or by a pattern with ``*``, and ``engine`` or ``engine/backend``."""
+    """Regions and ``engine`` or ``engine/backend``, each by name or by a pattern with ``*``."""
 
     regions: str
     slot: str
@@ -93,7 +93,11 @@ def _regions(table: CostTable, subject: str, pattern: str) -> list[int]:
 
 def _slots(table: CostTable, verb: str, demand: Demand) -> set[int]:
     wanted = demand.slot
-    found = {s for s, slot in enumerate(table.slots) if wanted in (slot.engine, str(slot))}
+    found = {
+        s
+        for s, slot in enumerate(table.slots)
+        if fnmatchcase(slot.engine, wanted) or fnmatchcase(str(slot), wanted)
+    }
     if not found:
         names = [*table.engines, *map(str, table.slots)]
         raise TableError(

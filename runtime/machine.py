@@ -13,14 +13,18 @@ _WORST_FIRST = ("reference", "emulated", "measured")
 
 
 def machine_architecture() -> str:
-    """The architecture of this machine in LLVM's words: ``x86_64``, ``aarch64``."""
-    name = platform.machine().lower()
-    return _SAME.get(name, name)
+    """The architecture of this machine in LLVM's words: ``x86_64``, ``aarch64``, ``arm``."""
+    return triple_architecture(platform.machine())
 
 
 def triple_architecture(triple: str) -> str:
-    """The architecture of an LLVM triple: ``aarch64`` of ``aarch64-linux-gnu``."""
+    """The architecture of an LLVM triple: ``aarch64`` of ``aarch64-linux-gnu``.
+
+    All of 32-bit ARM is ``arm``; which of its instructions are there is a matter of features.
+    """
     name = triple.split("-", maxsplit=1)[0].lower()
+    if name.startswith(("armv", "thumbv")):
+        return "arm"
     return _SAME.get(name, name)
 
 

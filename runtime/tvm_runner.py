@@ -13,6 +13,7 @@ import tvm
 import tvm_ffi
 from tvm.runtime.vm import VirtualMachine
 
+from edgeweave.runtime.cpu_features import lacking_features
 from edgeweave.runtime.dtypes import named_dtype
 from edgeweave.runtime.errors import BundleError
 from edgeweave.runtime.manifest import StageEntry
@@ -45,6 +46,7 @@ class TvmRunner:
         self._subject = f"stage {stage.name}"
         self._outputs = stage.outputs
         function, weights = _read_options(stage)
+        _check_features(stage)
         try:
             library = tvm.runtime.load_module(str(folder / LIBRARY_NAME))
             self._machine = VirtualMachine(library, tvm.cpu())
@@ -74,6 +76,18 @@ class TvmRunner:
         del self._main, self._machine, self._weights
 
 
+def _check_features(stage: StageEntry) -> None:
+    """Refuse code for another CPU before it is loaded: it would end this process."""
+    lacking = lacking_features(stage.options.get("features", []))
+    if lacking:
+        raise BundleError(
+            f"stage {stage.name}",
+            f"is compiled for {stage.options.get('mcpu') or 'another CPU'} and uses "
+            f"{', '.join(lacking)}, which the CPU of this machine lacks",
+            "Run it on its board, or compile for a board whose mcpu and mattr are this CPU's",
+        )
+
+
 def _read_options(stage: StageEntry) -> tuple[str, list[dict[str, Any]]]:
     options = stage.options
     weights = options.get("weights", [])
@@ -84,10 +98,12 @@ def _read_options(stage: StageEntry) -> tuple[str, list[dict[str, Any]]]:
         and all(isinstance(weight.get(key), kind) for key, kind in keys.items())
         for weight in weights
     )
+    features = options.get("features", [])
+    sound = sound and isinstance(features, list) and all(isinstance(f, str) for f in features)
     if not sound or (weights and not isinstance(options.get("weights_file"), str)):
         raise BundleError(
             f"stage {stage.name}",
-            "its options do not name a function, weights and their file",
+            "its options do not name a function, weights and their file, and CPU features",
             "Pack the model again",
         )
     return options["function"], [{**w, "file": options["weights_file"]} for w in weights]

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from edgeweave.runtime.bundle import Bundle
 from edgeweave.runtime.compare import OutputDifference, Tolerance, compare, worse
 from edgeweave.runtime.errors import RuntimeFault
 from edgeweave.runtime.input_check import check_inputs
+from edgeweave.runtime.manifest import Manifest
 from edgeweave.runtime.pipeline import Pipeline
 from edgeweave.runtime.runners import Runner, Value
+
+
+class RunsFrames(Protocol):
+    """What runs a bundle: a pipeline here, or its stages elsewhere."""
+
+    def run(self, frame: Mapping[str, Any]) -> Mapping[str, Value]:
+        """Run one frame and return its outputs by name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,28 +42,43 @@ def verify(
     bundle: Bundle,
     frames: Iterable[Mapping[str, Any]],
     tolerance: Tolerance | None = None,
-    pipeline: Pipeline | None = None,
+    pipeline: RunsFrames | None = None,
 ) -> Verification:
     """Run frames through the bundle and through its reference model, and compare.
 
-    The reference runs on one thread with ONNX Runtime's default optimisation. ``pipeline`` is used
-    when one of this bundle is open already. RuntimeFault when the bundle carries no reference.
+    The reference runs on one thread with ONNX Runtime's default optimisation. ``pipeline`` is what
+    runs the bundle when something does already. RuntimeFault when the bundle carries no reference.
     """
     if pipeline is None:
         with Pipeline(bundle) as own:
             return verify(bundle, frames, tolerance, own)
-    tolerance = tolerance or Tolerance()
-    names = [spec.name for spec in bundle.manifest.outputs]
+    with closing(_Reference(bundle)) as reference:
+        pairs = ((reference.run(frame), pipeline.run(frame)) for frame in frames)
+        return compare_frames(bundle.manifest, pairs, tolerance or Tolerance())
+
+
+def reference_outputs(
+    bundle: Bundle, frames: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Value]]:
+    """Each frame's outputs of the reference model, as :func:`verify` runs it."""
+    with closing(_Reference(bundle)) as reference:
+        return [reference.run(frame) for frame in frames]
+
+
+def compare_frames(
+    manifest: Manifest,
+    pairs: Iterable[tuple[Mapping[str, Value], Mapping[str, Value]]],
+    tolerance: Tolerance,
+) -> Verification:
+    """Compare the outputs of frames, expected and actual; RuntimeFault when there are none."""
+    names = [spec.name for spec in manifest.outputs]
     worst: dict[str, OutputDifference] = {}
     count = 0
-    with closing(_Reference(bundle)) as reference:
-        for frame in frames:
-            expected = reference.run(frame)
-            actual = pipeline.run(frame)
-            for name in names:
-                found = compare(name, actual[name], expected[name], tolerance)
-                worst[name] = worse(worst[name], found) if name in worst else found
-            count += 1
+    for expected, actual in pairs:
+        for name in names:
+            found = compare(name, actual[name], expected[name], tolerance)
+            worst[name] = worse(worst[name], found) if name in worst else found
+        count += 1
     if not count:
         raise RuntimeFault("verification", "has no frame to compare", "Give at least one")
     return Verification(count, tolerance, tuple(worst[name] for name in names))

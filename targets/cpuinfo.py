@@ -17,14 +17,15 @@ _PROC = Path("/proc")
 
 # LLVM's CPU names, best first, with the features (as /proc/cpuinfo spells them) that code for
 # them may use without asking. A name is taken only when the machine has them all.
-_HASWELL = {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe", "popcnt"}
+_NEHALEM = {"sse4_1", "sse4_2", "popcnt"}
+_HASWELL = _NEHALEM | {"avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}
 _SKYLAKE = _HASWELL | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "adx"}
 _X86_CPUS: tuple[tuple[str, set[str]], ...] = (
     ("cascadelake", _SKYLAKE | {"avx512_vnni"}),
     ("skylake-avx512", _SKYLAKE),
     ("haswell", _HASWELL),
-    ("sandybridge", {"avx", "popcnt", "sse4_2", "pclmulqdq"}),
-    ("nehalem", {"sse4_2", "popcnt"}),
+    ("sandybridge", _NEHALEM | {"avx", "pclmulqdq"}),
+    ("nehalem", _NEHALEM),
     ("x86-64", set()),
 )
 _ARM_FEATURES = (("asimd", "+neon"), ("asimddp", "+dotprod"), ("asimdhp", "+fullfp16"))
@@ -98,10 +99,13 @@ def llvm_target(machine: str, flags: frozenset[str]) -> dict[str, str | tuple[st
     if machine in ("x86_64", "AMD64"):
         mcpu = next(name for name, needs in _X86_CPUS if needs <= flags)
         target: dict[str, str | tuple[str, ...]] = {"mtriple": triple, "mcpu": mcpu}
-        return target | ({"mattr": ("+avxvnni",)} if "avx_vnni" in flags else {})
+        has_vnni = "avx_vnni" in flags and flags >= _HASWELL  # it brings AVX2 with it
+        return target | ({"mattr": ("+avxvnni",)} if has_vnni else {})
     if machine == "aarch64":
         attributes = tuple(attr for flag, attr in _ARM_FEATURES if flag in flags)
         return {"mtriple": triple, "mcpu": "generic", "mattr": attributes}
+    if machine == "riscv64":  # what every Linux for it assumes
+        return {"mtriple": triple, "mcpu": "generic-rv64", "mattr": ("+m", "+a", "+f", "+d", "+c")}
     return {"mtriple": triple, "mcpu": "generic"}
 
 

@@ -14,6 +14,7 @@ from enum import IntEnum
 from edgeweave.compiler.errors import BudgetMissedError, CompileError, VerificationError
 from edgeweave.partition.errors import PartitionError, TableError
 from edgeweave.runtime.errors import EdgeweaveError, RuntimeFault
+from edgeweave.targets.devices.faults import DeviceError
 from edgeweave.targets.errors import BuildError, TargetError
 
 
@@ -43,6 +44,7 @@ _FAMILIES: tuple[tuple[type[EdgeweaveError], ExitStatus], ...] = (
     (TableError, ExitStatus.USAGE),
     (PartitionError, ExitStatus.NO_PLAN),
     (RuntimeFault, ExitStatus.DEVICE),
+    (DeviceError, ExitStatus.DEVICE),
     (CompileError, ExitStatus.COMPILE),
 )
 # An operation that failed for lack of room is no bug, wherever it happened.

@@ -194,14 +194,14 @@ _SEARCH_OPTIONS = (
         type=Demand(),
         multiple=True,
         metavar="REGION=ENGINE[/BACKEND]",
-        help="Place a region there and nowhere else; REGION may hold *. May be repeated.",
+        help="Place a region there and nowhere else; names may hold *. May be repeated.",
     ),
     click.option(
         "--avoid",
         type=Demand(),
         multiple=True,
         metavar="REGION=ENGINE[/BACKEND]",
-        help="Place a region anywhere but there; REGION may hold *. May be repeated.",
+        help="Place a region anywhere but there; names may hold *. May be repeated.",
     ),
     click.option(
         "--together",

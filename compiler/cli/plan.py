@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def _place_model(
     with Narrator(settings_of(context)) as narrator:
         planned = plan_model(job, narrator, check=check)
     _print_planned(planned, form)
-    tell_warnings(context, planned)
+    tell_warnings(context, planned, shown=not form.compare)
     if not planned.plan.meets:
         raise BudgetMissedError(planned)
 
@@ -122,7 +122,22 @@ def print_plan(planned: Planned, *, as_json: bool, every_region: bool) -> None:
 def _print_planned(planned: Planned, form: _Form) -> None:
     from edgeweave.compiler.cli.result import planned_data
 
-    _print(planned_data(planned), planned.plan, form, _model_lines)
+    data = planned_data(planned) | {"devices": _devices_data(planned)}
+    _print(data, planned.plan, form, _model_lines)
+
+
+def _devices_data(planned: Planned) -> dict[str, Any]:
+    """What the plan took from devices of its board, and what it left out."""
+    facts = planned.checks.facts
+    if facts is None:
+        return {"used": [], "emulated_left_out": 0, "stale_left_out": 0, "notes": []}
+    uses = facts.uses(planned.regions.graph.regions)
+    return {
+        "used": [asdict(use) | {"described": str(use.device)} for use in uses],
+        "emulated_left_out": facts.emulated,
+        "stale_left_out": facts.stale,
+        "notes": list(facts.notes),
+    }
 
 
 def _print(
@@ -145,6 +160,7 @@ def _model_lines(data: Mapping[str, Any], plan: Plan, form: _Form) -> Iterator[s
 
     yield from show_plan.show_model(data, plan)
     yield from show_plan.show_origins(plan.board, data["origins"])
+    yield from show_plan.show_devices(data["devices"])
     yield from show_plan.show_plan(plan)
     yield from show_plan.show_placement(plan, every_region=form.every_region)
     yield from show_plan.show_shortfall(plan)
@@ -162,11 +178,16 @@ def _table_lines(data: Mapping[str, Any], plan: Plan, form: _Form) -> Iterator[s
         yield from show_plan.show_end(plan)
 
 
-def tell_warnings(context: click.Context, planned: Planned) -> None:
-    """Say on stderr what is doubtful about the model and about what was remembered."""
+def tell_warnings(context: click.Context, planned: Planned, *, shown: bool = False) -> None:
+    """Say on stderr what is doubtful about the model and about what was remembered.
+
+    ``shown`` tells that the result itself says which figures were left out.
+    """
     from edgeweave.compiler.cli.streams import note
 
     for text in planned.model.warnings:
         note(settings_of(context), text, word="warning")
+    facts = planned.checks.facts
     for text in planned.checks.notes:
-        note(settings_of(context), text)
+        if not shown or facts is None or text not in facts.notes:
+            note(settings_of(context), text)

@@ -3,23 +3,98 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeweave.compiler.cli.options import Target, make_job, model_options
-from edgeweave.compiler.cli.settings import settings_of, verb
-from edgeweave.compiler.cli.text import DASH, counted, duration, table
+from edgeweave.compiler.cli.deploy_options import Devices
+from edgeweave.compiler.cli.options import (
+    BOARD,
+    HOST,
+    READING_OPTIONS,
+    Duration,
+    Target,
+    find_board,
+    make_job,
+    model_file,
+    takes,
+)
+from edgeweave.compiler.cli.settings import Settings, settings_of, verb
+from edgeweave.compiler.cli.text import counted
+from edgeweave.runtime.errors import EdgeweaveError
 
 if TYPE_CHECKING:
-    from edgeweave.compiler.profile import Fit, Profile, RegionProfile, SlotTime
-    from edgeweave.targets.board import Board
+    from edgeweave.targets.devices.pool import Place
 
 
-@verb("profile", "Measure a model's regions on this machine.")
-@model_options
+def _optional_model(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> Path | None:
+    return None if value is None else model_file(context, parameter, value)
+
+
+_TARGET = (
+    click.argument("model", required=False, callback=_optional_model),
+    BOARD,
+    *READING_OPTIONS,
+)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How devices are reached; ``rpc`` is None to measure this machine."""
+
+    rpc: str | None
+    key: str | None
+    devices: int | None
+    secret_file: Path | None
+    wait: float
+    timeout: float
+
+
+_REACH = (
+    click.option(
+        "--rpc",
+        metavar="HOST:PORT",
+        help="Measure a device of the board; with --key, the tracker that it is registered with.",
+    ),
+    click.option("--key", metavar="KEY", help="The key of the devices at the tracker."),
+    click.option(
+        "--devices",
+        type=Devices(),
+        default="all",
+        show_default=True,
+        help="With --key: how many devices share the work, or all that are free.",
+    ),
+    click.option(
+        "--secret-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="The secret that the devices were started with.",
+    ),
+    click.option(
+        "--wait",
+        type=Duration(),
+        default="30s",
+        show_default=True,
+        help="How long to wait for a device that is busy.",
+    ),
+    click.option(
+        "--timeout",
+        type=Duration(),
+        default="60s",
+        show_default=True,
+        help="Most time of one call of a region; one that takes longer counts as hung.",
+    ),
+)
+
+
+@verb("profile", "Measure a model's regions, here or on devices.")
+@takes(_TARGET, Target, "target")
+@takes(_REACH, Reach, "reach")
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -27,123 +102,122 @@ if TYPE_CHECKING:
     show_default=True,
     help="Calls of each region; slow ones are called fewer times.",
 )
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Measure nothing; drop all that was measured of the board. Takes no MODEL.",
+)
 @click.pass_context
-def command(context: click.Context, target: Target, repeats: int, as_json: bool) -> None:
-    """Measure the regions of MODEL on this machine, and calibrate its cost model.
+def command(
+    context: click.Context,
+    target: Target,
+    reach: Reach,
+    repeats: int,
+    forget: bool,
+    as_json: bool,
+) -> None:
+    """Measure the regions of MODEL, and calibrate the cost model of the board with them.
 
-    The plans that follow use what was measured. Regions can be measured where they run only, so
-    the board must be host.
+    The plans that follow use what was measured. The board host is this machine. The regions of
+    another board are measured on its devices, over RPC: every region on every CPU engine, compared
+    with ONNX Runtime, and every link between them. Figures of a device that did not behave are
+    named and not kept; those of an emulated one are kept, but no plan uses them. Exits with 5 when
+    nothing was kept.
     """
+    settings = settings_of(context)
+    if forget:
+        _forget(target, reach, as_json)
+        return
+    if target.model is None:
+        raise click.UsageError("Missing argument 'MODEL'.")
+    if reach.rpc is None:
+        _profile_host(settings, target, reach, repeats, as_json)
+    else:
+        _profile_devices(settings, target, _place(target, reach), reach.timeout, repeats, as_json)
+
+
+def _profile_host(
+    settings: Settings, target: Target, reach: Reach, repeats: int, as_json: bool
+) -> None:
     from edgeweave.compiler.cli.narrate import Narrator
     from edgeweave.compiler.cli.streams import note
 
+    for option, given in (("--key", reach.key), ("--devices", reach.devices)):
+        if given is not None:
+            raise click.UsageError(f"{option} needs --rpc, the tracker's address")
     job = make_job(target)
+    from edgeweave.compiler.cli.show_profile import host_data, show_host
     from edgeweave.compiler.profile import profile_model
 
-    settings = settings_of(context)
     with Narrator(settings) as narrator:
         profile = profile_model(job, narrator, repeats)
-    if as_json:
-        click.echo(json.dumps(_data(profile), indent=1, allow_nan=False))
-    else:
-        for line in _show(profile):
-            click.echo(line)
+    _print(host_data(profile), show_host(profile), as_json)
     for text in profile.notes:
         note(settings, text)
 
 
-def _show(profile: Profile) -> Iterator[str]:
-    slots = _slots(profile.calls, *(region.times for region in profile.regions))
-    total = counted(sum(region.count for region in profile.regions), "region")
-    yield (
-        f"{profile.model} on {profile.board.name}: {total}, {len(profile.regions)} distinct; "
-        "whole calls, measured"
+def _profile_devices(
+    settings: Settings, target: Target, place: Place, timeout_s: float, repeats: int, as_json: bool
+) -> None:
+    from edgeweave.compiler.cli.narrate import Narrator
+    from edgeweave.compiler.cli.streams import note
+
+    job = make_job(target)
+    from edgeweave.compiler.cli.show_profile import devices_data, show_devices
+    from edgeweave.compiler.devices.bench import Effort
+    from edgeweave.compiler.devices.profile import profile_device
+
+    with Narrator(settings) as narrator:
+        profile = profile_device(job, place, Effort(repeats, timeout_s), narrator)
+    _print(devices_data(profile), show_devices(profile), as_json)
+    for text in profile.notes:
+        note(settings, text)
+    profile.check()
+
+
+def _place(target: Target, reach: Reach) -> Place:
+    """Where to look for devices; a usage error for options that do not go together."""
+    if target.board == HOST:
+        raise click.UsageError(
+            "--rpc measures a device of another board, and host is this machine: name the board "
+            "that the device is with --board, or leave --rpc out"
+        )
+    if reach.devices is not None and reach.key is None:
+        raise click.UsageError("--devices needs --key: without it --rpc names one device")
+    from edgeweave.targets.devices.address import parse_address
+    from edgeweave.targets.devices.pool import Place
+    from edgeweave.targets.devices.secret import read_secret
+    from edgeweave.targets.devices.session import Options
+
+    try:
+        address = parse_address(str(reach.rpc))
+    except EdgeweaveError as error:
+        raise click.BadParameter(str(error), param_hint="--rpc") from error
+    options = Options(secret=read_secret(reach.secret_file), wait_s=reach.wait)
+    return Place(address, reach.key, reach.devices, options)
+
+
+def _forget(target: Target, reach: Reach, as_json: bool) -> None:
+    if target.model is not None or reach.rpc is not None:
+        raise click.UsageError("--forget measures nothing: give it neither MODEL nor --rpc")
+    board = find_board(target.board)
+    from edgeweave.compiler.devices.forget import forget_board
+    from edgeweave.targets.cache import open_cache
+    from edgeweave.targets.host import detect_host
+
+    cache = open_cache()
+    board = board or detect_host(cache)
+    counts = forget_board(board, cache)
+    told = ", ".join(counted(n, what.removesuffix("s")) for what, n in counts.items() if n)
+    data = {"board": board.name, "forgotten": dict(counts)}
+    _print(
+        data, iter([f"forgotten of {board.name}: {told or 'nothing, there was nothing'}"]), as_json
     )
-    yield ""
-    rows = [
-        [region.name, str(region.count), *_cells(region.times, slots)]
-        for region in sorted(profile.regions, key=_weight, reverse=True)
-    ]
-    rows.append(["a call that computes nothing", DASH, *_cells(profile.calls, slots)])
-    yield from table(["region, slowest first", "count", *slots], rows)
-    yield "  median, and +- the range of the middle half; a slot with a dash refuses the region"
-    yield ""
-    yield from _show_links(profile.board)
-    yield ""
-    yield from _show_fits(profile.fits)
 
 
-def _slots(*times: Sequence[SlotTime]) -> list[str]:
-    return list(dict.fromkeys(str(time.slot) for row in times for time in row))
-
-
-def _cells(times: Sequence[SlotTime], slots: Sequence[str]) -> list[str]:
-    cells = {
-        str(time.slot): f"{duration(time.measurement.seconds)} +- "
-        f"{duration(time.measurement.spread_s)}"
-        for time in times
-    }
-    return [cells.get(slot, DASH) for slot in slots]
-
-
-def _weight(region: RegionProfile) -> float:
-    """Seconds that regions like this one take of the model, each at its fastest."""
-    return region.count * min((t.measurement.seconds for t in region.times), default=0.0)
-
-
-def _show_links(board: Board) -> Iterator[str]:
-    rows = [
-        [
-            f"{link.between[0]} to {link.between[1]}",
-            duration(link.latency_us.value / 1e6),
-            f"{link.bandwidth_gb_s.value:.3g} GB/s",
-            link.latency_us.origin,
-        ]
-        for link in board.links
-    ]
-    yield from table(["link", "hand-over", "copy", "origin"], rows)
-
-
-def _show_fits(fits: Sequence[Fit]) -> Iterator[str]:
-    rows = []
-    for fit in fits:
-        for name, engine, ratio in (
-            ("before", fit.before, fit.ratio_before),
-            ("after", fit.after, fit.ratio_after),
-        ):
-            rows.append(
-                [
-                    f"{engine.name} {name}",
-                    str(fit.samples),
-                    f"{engine.compute_efficiency.value:.3g}",
-                    f"{engine.memory_efficiency.value:.3g}",
-                    duration(engine.call_overhead_us.value / 1e6),
-                    f"{ratio:.2f}",
-                ]
-            )
-    headers = ["calibration", "samples", "compute", "memory", "call", "predicted / measured"]
-    yield from table(headers, rows)
-
-
-def _data(profile: Profile) -> dict[str, Any]:
-    """The profile as JSON data; of the board only what was measured."""
-    return {
-        "model": profile.model,
-        "board": profile.board.name,
-        "regions": [asdict(region) for region in profile.regions],
-        "calls": [asdict(call) for call in profile.calls],
-        "links": [asdict(link) for link in profile.board.links],
-        "calibration": [
-            {
-                "engine": fit.after.name,
-                "samples": fit.samples,
-                "ratio_before": fit.ratio_before,
-                "ratio_after": fit.ratio_after,
-                "compute_efficiency": fit.after.compute_efficiency.value,
-                "memory_efficiency": fit.after.memory_efficiency.value,
-                "call_overhead_us": fit.after.call_overhead_us.value,
-            }
-            for fit in profile.fits
-        ],
-        "notes": list(profile.notes),
-    }
+def _print(data: dict[str, Any], lines: Iterator[str], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=1, allow_nan=False))
+        return
+    for line in lines:
+        click.echo(line)

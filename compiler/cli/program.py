@@ -10,7 +10,18 @@ import click
 from edgeweave.compiler.cli.settings import switches
 
 # Each is a module of this package that holds a command of the same name, in the order of use.
-VERBS = ("boards", "rules", "plan", "compile", "simulate", "run", "profile", "report")
+VERBS = (
+    "boards",
+    "rules",
+    "plan",
+    "compile",
+    "simulate",
+    "run",
+    "deploy",
+    "profile",
+    "device",
+    "report",
+)
 
 _HELP = """Split an ONNX model across a board's engines within a latency budget.
 
@@ -23,7 +34,7 @@ Exit status:
   2    the command line is wrong: an option, a value, a path
   3    the board or the backend is unknown or malformed
   4    no plan meets the budget
-  5    a bundle is damaged, or a run of it failed
+  5    a bundle is damaged, a run of it failed, or a device did
   6    the model cannot be compiled, or the result cannot be written
   7    verification failed
   130  interrupted

@@ -63,8 +63,9 @@ def command(
 ) -> None:
     """Run BUNDLE on this machine: frames alone for the latency, then overlapped for the interval.
 
-    The output says whether the times are measured, emulated or of a reference. With --verify it
-    exits with 7 when an output differs by more than the tolerance.
+    The output says whether the times are measured, emulated or of a reference, and whether this
+    machine is known to be the one that BUNDLE was compiled for. With --verify it exits with 7 when
+    an output differs by more than the tolerance.
     """
     from edgeweave.compiler.cli.frames import read_frame
 
@@ -129,6 +130,8 @@ def _run(
 
 def _predicted(bundle: Bundle, data: dict[str, Any]) -> dict[str, Any]:
     """What the bundle's plan says, and how many times as long it took."""
+    from edgeweave.targets.cpuinfo import read_cpu
+
     manifest = bundle.manifest
     measured = data["measurement"]
     latency_s, interval_s = manifest.predicted_latency_s, manifest.predicted_interval_s
@@ -136,6 +139,8 @@ def _predicted(bundle: Bundle, data: dict[str, Any]) -> dict[str, Any]:
         "bundle": str(bundle.path),
         "model": manifest.model,
         "board": manifest.board,
+        # of other boards nothing tells whether this machine is one
+        "board_known": manifest.board_identity == read_cpu().identity,
         "budget_s": manifest.budget_s,
         "predicted": {"latency_s": latency_s, "interval_s": interval_s},
         "ratio": {

@@ -199,6 +199,24 @@ def show_origins(board: str, origins: Mapping[str, int] | None) -> Iterator[str]
         )
 
 
+def show_devices(data: Mapping[str, Any]) -> Iterator[str]:
+    """What devices of the board contributed, and the emulated figures that were left out."""
+    for use in data["used"]:
+        counts = [
+            counted(use[key], noun)
+            for key, noun in (
+                ("costs", "cost"),
+                ("calls", "call"),
+                ("links", "link"),
+                ("calibrations", "calibration"),
+                ("verdicts", "verdict"),
+            )
+            if use[key]
+        ]
+        yield f"{use['device']['word']} on {use['described']}, {use['date']}: {', '.join(counts)}"
+    yield from data["notes"]
+
+
 def show_end(
     plan: Plan, build: Sequence[Mapping[str, Any]] = (), unchecked: int = 0
 ) -> Iterator[str]:

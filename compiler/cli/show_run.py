@@ -13,9 +13,12 @@ _HUNDRED = 100  # below so many frames the nearest-rank p99 is the maximum
 def show_run(data: Mapping[str, Any]) -> Iterator[str]:
     """Everything about one run of a bundle."""
     yield f"{data['model']} on {data['board']}, from {data['bundle']}"
-    yield _inputs(data["inputs"])
+    yield show_inputs(data["inputs"])
     measured = data["measurement"]
     word = measured["word"]
+    if not data["board_known"] and word == "measured":
+        board = "the one it was compiled on" if data["board"] == "host" else data["board"]
+        yield f"measured on this machine, which is not known to be {board}"
     yield ""
     yield from _latency(data, measured, word)
     yield ""
@@ -26,10 +29,11 @@ def show_run(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _stages(data, measured, word)
     if data["verification"] is not None:
         yield ""
-        yield from _verification(data["verification"])
+        yield from show_verification(data["verification"])
 
 
-def _inputs(inputs: Mapping[str, Any]) -> str:
+def show_inputs(inputs: Mapping[str, Any]) -> str:
+    """What the frames held."""
     if not inputs["random"]:
         return "inputs: the given ones, the same in every frame"
     distinct = counted(inputs["distinct"], "frame")
@@ -95,11 +99,13 @@ def _stages(data: Mapping[str, Any], measured: Mapping[str, Any], word: str) -> 
     yield from table(headers, rows)
 
 
-def _verification(found: Mapping[str, Any]) -> Iterator[str]:
+def show_verification(found: Mapping[str, Any], word: str = "") -> Iterator[str]:
+    """How far each output is from ONNX Runtime's; ``word`` is that of the run, where it matters."""
     allowed = found["tolerance"]
     frames = counted(found["frames"], "distinct frame")
+    run = f", {word}" if word else ""
     yield (
-        f"verification against ONNX Runtime: {'passed' if found['passed'] else 'FAILED'} "
+        f"verification against ONNX Runtime{run}: {'passed' if found['passed'] else 'FAILED'} "
         f"({frames}, |a - b| <= {allowed['atol']:g} + {allowed['rtol']:g} |b|)"
     )
     rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import onnx
 from onnx import numpy_helper
 
+from edgeweave.runtime.cpu_features import lacking_features
 from edgeweave.runtime.machine import machine_architecture, triple_architecture
 from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel, first_refusal
 from edgeweave.targets.board import Engine
@@ -51,6 +52,8 @@ class CpuBackend:
     def build(self, stage: StageModel, lowered: Any, engine: Engine, folder: Path) -> Artifact:
         """Compile the scheduled ``IRModule`` for the engine's LLVM target; raises BuildError."""
         folder.mkdir(parents=True, exist_ok=True)
+        machine = _machine(engine)
+        _check_halves(stage.name, lowered, machine)
         _compile(stage.name, lowered, self.target(engine), folder / LIBRARY_NAME)
         weights = _write_weights(stage, folder / WEIGHTS_NAME)
         options: dict[str, Any] = {"function": "main", "weights": weights}
@@ -58,14 +61,13 @@ class CpuBackend:
         if weights:
             options["weights_file"] = WEIGHTS_NAME
             files.append(WEIGHTS_NAME)
-        triple = str(engine.llvm_target["mtriple"])
-        native = triple_architecture(triple) == machine_architecture()
+        native = triple_architecture(machine["triple"]) == machine_architecture()
         return Artifact(
             kind="tvm",
             folder=folder,
             files=tuple(files),
-            options=options | {"triple": triple},
-            host_run="measured" if native else None,
+            options=options | machine,
+            host_run="measured" if native and not lacking_features(machine["features"]) else None,
         )
 
     def fingerprint(self) -> str:
@@ -77,6 +79,35 @@ class CpuBackend:
 
 
 BACKEND = CpuBackend()
+
+
+def _machine(engine: Engine) -> dict[str, Any]:
+    """What the code was compiled for, as the runtime compares it with a machine."""
+    from edgeweave.targets.cpu.target import find_features
+
+    target = engine.llvm_target
+    return {
+        "triple": str(target["mtriple"]),
+        "mcpu": str(target.get("mcpu", "")),
+        "features": list(find_features(engine)),
+    }
+
+
+def _check_halves(stage: str, lowered: Any, machine: Mapping[str, Any]) -> None:
+    """Refuse float16 inside a stage where the rule ``cpu.halves`` cannot see it.
+
+    LLVM ends this process when it makes vector code for it without the features.
+    """
+    if triple_architecture(machine["triple"]) != "riscv64" or "float16" not in lowered.script():
+        return
+    wanted = {"zfh", "zvfh"} if "v" in machine["features"] else {"zfh"}
+    lacking = sorted(wanted - set(machine["features"]))
+    if lacking:
+        raise BuildError(
+            stage,
+            f"it computes in float16, and {machine['mcpu']} lacks {' and '.join(lacking)}",
+            "Keep its regions off this engine, or name the features in the engine's mattr",
+        )
 
 
 def _compile(stage: str, lowered: Any, target: Any, library: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgeweave.runtime.machine import triple_architecture
 from edgeweave.runtime.spec import ValueSpec
 from edgeweave.targets.backend import Rule
 from edgeweave.targets.board import Engine
@@ -44,6 +45,19 @@ def _refuse_types(region: Region, _engine: Engine) -> str | None:
     return None
 
 
+def _refuse_halves(region: Region, engine: Engine) -> str | None:
+    """Without them LLVM's code converts wrongly, or LLVM itself fails on vectors."""
+    if triple_architecture(str(engine.llvm_target.get("mtriple", ""))) != "riscv64":
+        return None
+    attributes = engine.llvm_target.get("mattr", ())
+    wanted = ("+zfh", "+zvfh") if "+v" in attributes else ("+zfh",)
+    lacking = [name for name in wanted if name not in attributes]
+    dtypes = {region.precision, *(spec.dtype for spec in _borders(region))}
+    if not lacking or "float16" not in dtypes:
+        return None
+    return f"it computes in float16, and mattr of {engine.name} lacks {' and '.join(lacking)}"
+
+
 def _refuse_dynamic(region: Region, _engine: Engine) -> str | None:
     for spec in _borders(region):
         if not spec.is_static:
@@ -71,6 +85,11 @@ RULES = (
         "Every value at the border is a tensor of 16- to 64-bit floats, 8- to 64-bit integers or "
         "booleans.",
         _refuse_types,
+    ),
+    Rule(
+        "cpu.halves",
+        "A RISC-V engine that computes in float16 names +zfh in its mattr, and with +v also +zvfh.",
+        _refuse_halves,
     ),
     Rule("cpu.static-shapes", "Every shape at the border is known.", _refuse_dynamic),
     Rule("cpu.elements", "Every tensor at the border has at least one element.", _refuse_empty),

@@ -13,7 +13,7 @@ GOOD = """g (float[2,3] x) => (float[2,3] y) <float[3,3] w = {1,2,3,4,5,6,7,8,9}
     q = MatMul(p, w)
     y = Softmax(q)
 }"""
-WRONG = "g (float[2,3] x) => (float[1,1] y) { y = ReduceMax(x) }"
+WRONG = "g (float[4] x) => (bool[4] y) { y = IsInf <detect_negative = 0> (x) }"
 
 
 @pytest.fixture(scope="module")

@@ -92,3 +92,14 @@ def test_the_model_beside_an_artifact_reads_the_artifacts_weights(source, engine
         numpy_helper.to_array(weight), np.arange(1, 10, dtype=np.float32).reshape(3, 3)
     )
     assert built.cores == engine.cores
+
+
+def test_what_cannot_run_here_is_pinned_where_it_can(source, engine, tmp_path):
+    made = source("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    foreign = replace(
+        engine, cores=(4, 5), llvm_target={"mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a53"}
+    )
+    artifact, _ = choose(made, foreign, ("cpu",), tmp_path, timed=False)
+    assert artifact.host_run is None
+    assert stage_of(made.stage, foreign, artifact).cores == (4, 5)
+    assert stage_of(made.stage, foreign, replace(artifact, host_run="emulated")).cores == ()

@@ -45,6 +45,12 @@ def test_a_pattern_names_all_regions_it_matches(table):
     assert [rules(found, r)[2] for r in range(3)] == [AVOID, AVOID, "b2.op"]
 
 
+def test_a_pattern_names_all_slots_it_matches(table):
+    found = constrain(table, Constraints(avoid=(Demand("r000", "*/b1"), Demand("r001", "c*"))))
+    assert rules(found, 0) == [None, AVOID, None]
+    assert rules(found, 1) == [AVOID, AVOID, None]
+
+
 def test_a_refusal_of_the_table_keeps_its_own_rule(table):
     found = constrain(
         table, Constraints(place=(Demand("r002", "cpu/b0"),), avoid=(Demand("*", "npu"),))

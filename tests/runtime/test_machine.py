@@ -20,7 +20,16 @@ def stage(host_run, triple):
 
 @pytest.mark.parametrize(
     ("triple", "architecture"),
-    [("arm64-apple-darwin", "aarch64"), ("AMD64-pc-windows", "x86_64"), ("riscv64", "riscv64")],
+    [
+        ("arm64-apple-darwin", "aarch64"),
+        ("AMD64-pc-windows", "x86_64"),
+        ("riscv64", "riscv64"),
+        ("armv7l", "arm"),  # as Linux calls a 32-bit machine
+        ("armv8l", "arm"),
+        ("armv7a-linux-gnueabihf", "arm"),
+        ("thumbv7-linux-gnueabihf", "arm"),
+        ("arm-linux-gnueabihf", "arm"),
+    ],
 )
 def test_one_architecture_has_one_name(triple, architecture):
     assert triple_architecture(triple) == architecture

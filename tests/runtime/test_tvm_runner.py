@@ -213,6 +213,8 @@ def test_a_pinned_stage_stays_on_its_core(folder, in_thread):
         (entry(1), "do not name a function"),
         (entry(1, function="main", weights=[{"name": "w"}]), "do not name a function"),
         (entry(1, function="main", weights=[weight()]), "do not name a function"),
+        (entry(1, function="twice", features="avx2"), "do not name .* and CPU features"),
+        (entry(1, function="twice", features=[2]), "do not name .* and CPU features"),
         (entry(1, function="absent"), "cannot open stage.so"),
         (main_stage(offset=65), "does not lie inside weights.bin"),
         (main_stage(offset=-64), "does not lie inside weights.bin"),
@@ -231,6 +233,36 @@ def test_a_file_that_is_no_library_is_refused(tmp_path: Path, in_thread):
     (tmp_path / "stage.so").write_text("not a library")
     with pytest.raises(BundleError, match=r"cannot open stage\.so"):
         in_thread(lambda: open_runner(entry(1, function="main"), tmp_path, ()))
+
+
+def test_code_that_this_cpu_cannot_run_is_refused_before_it_is_loaded(tmp_path: Path, in_thread):
+    from edgeweave.runtime.tvm_runner import open_runner
+
+    (tmp_path / "stage.so").write_text("not a library")
+    stage = entry(1, function="main", mcpu="a-later-cpu", features=["of-tomorrow", "never-made"])
+    with pytest.raises(BundleError) as caught:
+        in_thread(lambda: open_runner(stage, tmp_path, ()))
+    assert caught.value.subject == "stage s0"
+    assert caught.value.reason == (
+        "is compiled for a-later-cpu and uses never-made, of-tomorrow, which the CPU of this "
+        "machine lacks"
+    )
+
+
+def test_code_whose_features_this_cpu_has_runs(folder, in_thread):
+    from edgeweave.runtime.cpu_features import machine_features
+    from edgeweave.runtime.tvm_runner import open_runner
+
+    stage = entry(1, function="twice", mcpu="this", features=sorted(machine_features()))
+
+    def body():
+        runner = open_runner(stage, folder, ())
+        try:
+            return runner.run([np.ones(5, np.float32)])[0].copy()
+        finally:
+            runner.close()
+
+    np.testing.assert_array_equal(in_thread(body), np.full(5, 2, np.float32))
 
 
 def test_opening_a_stage_does_not_import_the_tensor_intrinsics():

@@ -22,14 +22,13 @@ ON_TVM = """
     gemm_default_vector_bias globalmaxpool gridsample hardsigmoid identity instancenorm_example
     isnan layer_normalization_default_axis_expanded leakyrelu logsoftmax_axis_1 matmul_3d
     maxpool_2d_same_upper mish or2d pow_example prelu_example quantizelinear
-    reduce_l2_keep_dims_example reshape_reduced_dims resize_upsample_sizes_nearest scatternd shape
-    slice softmax_axis_2 split_equal_parts_1d_opset18 top_k transpose_default where_example
+    reduce_l2_keep_dims_example reduce_max_default_axes_keepdim_example reshape_reduced_dims
+    resize_upsample_sizes_nearest scatternd shape slice softmax_axis_2 split_equal_parts_1d_opset18 top_k transpose_default where_example
 """.split()
 FALLING_BACK = """
     cast_FLOAT_to_BFLOAT16 cast_FLOAT_to_FLOAT8E4M3FN
     dequantizelinear_int4 gru_defaults if_seq loop11 nonzero_example optional_get_element_sequence
-    reduce_max_default_axes_keepdim_example scan_sum sequence_insert_at_front string_concat
-    unique_sorted_without_axis
+    scan_sum sequence_insert_at_front string_concat unique_sorted_without_axis
 """.split()
 
 

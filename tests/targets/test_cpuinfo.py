@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeweave.targets.cpuinfo import (
     Cpu,
@@ -10,9 +12,8 @@ from edgeweave.targets.cpuinfo import (
     split_cores,
 )
 
-HASWELL = frozenset(
-    ["avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe", "popcnt", "sse4_2", "pclmulqdq"]
-)
+NEHALEM = frozenset({"sse4_1", "sse4_2", "popcnt"})
+HASWELL = NEHALEM | {"avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe", "pclmulqdq"}
 SKYLAKE = HASWELL | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "adx"}
 
 
@@ -24,7 +25,7 @@ SKYLAKE = HASWELL | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", 
         (SKYLAKE - {"avx512bw"}, "haswell"),
         (HASWELL, "haswell"),
         (HASWELL - {"fma"}, "sandybridge"),
-        (frozenset({"sse4_2", "popcnt"}), "nehalem"),
+        (NEHALEM, "nehalem"),
         (frozenset(), "x86-64"),
     ],
 )
@@ -45,11 +46,38 @@ def test_arm_features_become_attributes() -> None:
 
 
 def test_another_machine_gets_generic_code_and_a_scalar_peak() -> None:
-    assert llvm_target("riscv64", frozenset()) == {
-        "mtriple": "riscv64-linux-gnu",
+    assert llvm_target("ppc64le", frozenset()) == {
+        "mtriple": "ppc64le-linux-gnu",
         "mcpu": "generic",
     }
     assert operations_per_cycle("riscv64", frozenset())["float32"][0] == 2
+
+
+ALL_X86 = sorted(SKYLAKE | {"avx512_vnni", "avx_vnni", "aes"})
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(masked=st.sets(st.sampled_from(ALL_X86)))
+def test_a_hypervisor_that_masks_features_gets_no_code_that_uses_them(masked: set[str]) -> None:
+    from edgeweave.runtime.cpu_features import present_features
+    from edgeweave.targets.cpu.features import needed_features
+
+    flags = frozenset(ALL_X86) - masked
+    target = llvm_target("x86_64", flags)
+    needed = needed_features(
+        str(target["mtriple"]), str(target["mcpu"]), tuple(target.get("mattr", ()))
+    )
+    assert set(needed) <= present_features(f"flags : {' '.join(flags)}", "x86_64")
+
+
+@pytest.mark.parametrize("flags", [{"asimd"}, {"asimd", "asimddp"}, {"asimd", "asimdhp", "fphp"}])
+def test_arm_code_uses_no_more_than_the_machine_has(flags: set[str]) -> None:
+    from edgeweave.runtime.cpu_features import present_features
+    from edgeweave.targets.cpu.features import needed_features
+
+    target = llvm_target("aarch64", frozenset(flags))
+    needed = needed_features(str(target["mtriple"]), str(target["mcpu"]), tuple(target["mattr"]))
+    assert set(needed) <= present_features(f"Features : {' '.join(flags)}", "aarch64")
 
 
 @pytest.mark.parametrize(

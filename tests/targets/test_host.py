@@ -51,6 +51,16 @@ def test_the_machine_is_measured_once_and_then_read_from_the_cache(tmp_path: Pat
     assert file.read_text() == kept
 
 
+def test_code_for_the_host_uses_nothing_that_this_machine_lacks(cache_folder: Path) -> None:
+    from edgeweave.runtime.cpu_features import lacking_features
+    from edgeweave.targets.cpu.target import find_features
+
+    for engine in detect_host(cache_folder).engines:
+        needed = find_features(engine)
+        assert needed
+        assert lacking_features(needed) == []
+
+
 def keep(path: Path) -> list[str]:
     """Measure through the cache file and tell how often a measurement was made."""
     calls = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgeweave.compiler.cli import main
+from edgeweave.runtime.bundle import manifest_digest
 
 HEADER = '<ir_version: 10, opset_import: ["": 18]>\n'
 CALL = "import sys; from edgeweave.compiler.cli import main; sys.exit(main())"
@@ -121,3 +123,19 @@ def bundle(
 def copied(bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle that a test may damage."""
     return Path(shutil.copytree(bundle, tmp_path / "copied.bundle"))
+
+
+@pytest.fixture
+def edited(device_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the bundle for devices after its manifest's data, and other files, were edited."""
+
+    def change(edit: Callable[[dict[str, Any], Path], None]) -> Path:
+        path = Path(shutil.copytree(device_bundle, tmp_path / "edited.bundle"))
+        manifest = json.loads((path / "manifest.json").read_text())
+        edit(manifest, path)
+        head = json.dumps(manifest).encode()
+        (path / "manifest.json").write_bytes(head)
+        (path / "manifest.sha256").write_bytes(manifest_digest(head))
+        return path
+
+    return change

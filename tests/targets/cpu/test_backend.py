@@ -133,7 +133,7 @@ def test_code_for_another_architecture_is_made_and_said_not_to_run_here(tmp_path
 
 def test_a_target_has_the_engines_triple_and_its_number_of_cores():
     target = BACKEND.target(engine(cores=(2, 3)))
-    assert str(target.attrs["mtriple"]) == HERE
+    assert str(target.attrs["mtriple"]) == f"{platform.machine()}-unknown-linux-gnu"
     assert int(target.attrs["num-cores"]) == 2
     assert int(BACKEND.target(engine()).attrs["num-cores"]) == 1
 

@@ -77,3 +77,31 @@ def test_a_border_value_without_elements_is_refused():
 def test_every_rule_has_an_id_of_its_own_and_is_a_sentence():
     assert len({rule.id for rule in RULES}) == len(RULES)
     assert all(rule.id.startswith("cpu.") and rule.text.endswith(".") for rule in RULES)
+
+
+H = ValueSpec("h", "tensor(float16)", (2, 3))
+HALVES = replace(RELU, inputs=(H,), outputs=(replace(H, name="y"),), precision="float16")
+WIDENED = replace(RELU, inputs=(H,))
+
+
+def riscv(*attributes: str) -> Engine:
+    target = {"mtriple": "riscv64-linux-gnu", "mcpu": "generic-rv64", "mattr": attributes}
+    return replace(CPU, llvm_target=target)
+
+
+@pytest.mark.parametrize("region", [HALVES, WIDENED])
+@pytest.mark.parametrize(
+    ("attributes", "lacking"),
+    [((), "+zfh"), (("+v",), "+zfh and +zvfh"), (("+v", "+zfh"), "+zvfh")],
+)
+def test_half_precision_on_riscv_is_refused_without_its_instructions(region, attributes, lacking):
+    rule, reason = refused(region, riscv(*attributes))
+    assert rule == "cpu.halves"
+    assert reason == f"it computes in float16, and mattr of cpu0 lacks {lacking}"
+
+
+def test_half_precision_with_its_instructions_and_elsewhere_is_taken():
+    assert BACKEND.refusal(HALVES, riscv("+zfh")) is None
+    assert BACKEND.refusal(HALVES, riscv("+v", "+zfh", "+zvfh")) is None
+    assert BACKEND.refusal(HALVES, CPU) is None
+    assert BACKEND.refusal(RELU, riscv()) is None

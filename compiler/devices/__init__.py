@@ -1,0 +1,1 @@
+"""Models on devices: deployed, and profiled for the plans to come."""

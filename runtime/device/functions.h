@@ -1,0 +1,12 @@
+// The functions that edgeweave calls in a session, beside TVM's own.
+#pragma once
+
+#include "settings.h"
+
+namespace edgeweave::device {
+
+// Registers edgeweave.device.*, each as targets/devices calls it. None of them throws: what cannot
+// be done is returned as {"error": {"kind", "reason"}}.
+void register_functions(const Settings& settings);
+
+}  // namespace edgeweave::device

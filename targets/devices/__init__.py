@@ -1,0 +1,1 @@
+"""The client side of devices: how they are found, reached, sent to and run on."""
