@@ -5,8 +5,8 @@
 
 namespace edgeweave::device {
 
-// Registers edgeweave.device.*, each as targets/devices calls it. None of them throws: what cannot
-// be done is returned as {"error": {"kind", "reason"}}.
+// Registers edgeweave.device.*, as docs/device-protocol.md describes them. None of them throws: what
+// cannot be done is returned as {"error": {"kind", "reason"}}.
 void register_functions(const Settings& settings);
 
 }  // namespace edgeweave::device

@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
-from edgeweave.targets.devices.faults import DeviceBusy, DeviceError, SessionDied
+from edgeweave.targets.devices.faults import (
+    DeviceBusy,
+    DeviceError,
+    DeviceFrozen,
+    SessionDied,
+)
 
 _T = TypeVar("_T")
 FIRST_PAUSE_S = 0.25
@@ -25,16 +30,16 @@ def retry(
     """What the action returns, after as many attempts as it takes and ``attempts`` at most.
 
     A fault that a retry cannot help is raised at once, and the last one when all attempts failed.
-    So is DeviceBusy, which was waited for already, and the second death of a session: what needs
-    more memory than there is needs it every time.
+    So is DeviceBusy, which was waited for already, and the second death of a session or the second
+    time that a device does not answer: what needs more memory than there is needs it every time.
     """
-    pause_s, deaths = FIRST_PAUSE_S, 0
+    pause_s, ends = FIRST_PAUSE_S, 0
     for left in reversed(range(attempts)):
         try:
             return action()
         except DeviceError as fault:
-            deaths += isinstance(fault, SessionDied)
-            if not fault.retry or not left or isinstance(fault, DeviceBusy) or deaths > 1:
+            ends += isinstance(fault, SessionDied | DeviceFrozen)
+            if not fault.retry or not left or isinstance(fault, DeviceBusy) or ends > 1:
                 raise
             if say is not None:
                 say(f"{fault.subject}: {fault.reason}; trying again in {pause_s:g} s")

@@ -23,7 +23,8 @@ ON_TVM = """
     isnan layer_normalization_default_axis_expanded leakyrelu logsoftmax_axis_1 matmul_3d
     maxpool_2d_same_upper mish or2d pow_example prelu_example quantizelinear
     reduce_l2_keep_dims_example reduce_max_default_axes_keepdim_example reshape_reduced_dims
-    resize_upsample_sizes_nearest scatternd shape slice softmax_axis_2 split_equal_parts_1d_opset18 top_k transpose_default where_example
+    resize_upsample_sizes_nearest scatternd shape slice softmax_axis_2 split_equal_parts_1d_opset18
+    top_k transpose_default where_example
 """.split()
 FALLING_BACK = """
     cast_FLOAT_to_BFLOAT16 cast_FLOAT_to_FLOAT8E4M3FN
