@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeweave.compiler.cli.deploy_options import Place, Task, place_options, task_options
+from edgeweave.compiler.cli.deploy_options import Task, device_options, task_options
+from edgeweave.compiler.cli.reach import Reach, find_place
 from edgeweave.compiler.cli.settings import Settings, settings_of, verb
-from edgeweave.runtime.errors import EdgeweaveError
 
 if TYPE_CHECKING:
     from edgeweave.compiler.cli.narrate import Narrator
     from edgeweave.compiler.devices.deploy import DeviceResult
     from edgeweave.compiler.devices.run import Work
     from edgeweave.runtime.bundle import Bundle
-    from edgeweave.targets.devices import pool
+    from edgeweave.targets.devices.pool import Place
 
 _PAUSE_S = 5.0  # between two lines about one device that is still at the same
 
 
 @verb("deploy", "Run a bundle on devices, over RPC.")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
-@place_options
+@device_options
 @task_options
 @click.pass_context
-def command(context: click.Context, bundle: Path, place: Place, task: Task, as_json: bool) -> None:
+def command(context: click.Context, bundle: Path, reach: Reach, task: Task, as_json: bool) -> None:
     """Send BUNDLE to a device and run it there; with --key, to all free devices of a tracker.
 
     Only what a device does not have yet is sent. Times are taken by the device, frame by frame,
     and are called measured, or emulated where its CPU is. Exits with 5 when a device failed, after
     the others have run, and with 7 when an output differs by more than the tolerance.
     """
-    pool_place = _find(place)
+    place = find_place(reach)
     from edgeweave.compiler.cli.frames import read_frame
 
     given = read_frame(task.inputs) if task.inputs else None
@@ -45,36 +45,19 @@ def command(context: click.Context, bundle: Path, place: Place, task: Task, as_j
 
     settings = settings_of(context)
     with open_bundle(bundle) as opened:
-        work = _work(settings, opened, place, task, given)
-        results = _deploy(settings, work, pool_place, task)
+        work = _work(settings, opened, reach.timeout, task, given)
+        results = _deploy(settings, work, place, task)
         if len(results) == 1 and results[0].identity is None and results[0].fault is not None:
             raise results[0].fault  # there is nothing to show
-        data = _data(work, pool_place, task, results)
+        data = _data(work, place, task, results)
     _print(data, as_json)
     if task.outputs is not None:
         _write_outputs(task.outputs, results)
     _judge(bundle, results)
 
 
-def _find(place: Place) -> pool.Place:
-    """Where to look for devices; a usage error for options that do not go together."""
-    if place.devices is not None and place.key is None:
-        raise click.UsageError("--devices needs --key: without it --rpc names one device")
-    from edgeweave.targets.devices import pool
-    from edgeweave.targets.devices.address import parse_address
-    from edgeweave.targets.devices.secret import read_secret
-    from edgeweave.targets.devices.session import Options
-
-    try:
-        address = parse_address(place.rpc)
-    except EdgeweaveError as error:
-        raise click.BadParameter(str(error), param_hint="--rpc") from error
-    options = Options(secret=read_secret(place.secret_file), wait_s=place.wait)
-    return pool.Place(address, place.key, place.devices, options)
-
-
 def _work(
-    settings: Settings, bundle: Bundle, place: Place, task: Task, given: dict[str, Any] | None
+    settings: Settings, bundle: Bundle, timeout_s: float, task: Task, given: dict[str, Any] | None
 ) -> Work:
     """What every device has to do; raises for a bundle or frames that no device takes."""
     from edgeweave.compiler.cli.frames import random_frames
@@ -91,8 +74,8 @@ def _work(
         for name in _not_finite(check_inputs(inputs, frame)):
             note(settings, f"input {name!r} holds values that are not finite")
     wanted = len(frames) if task.verify else int(task.outputs is not None)
-    check = not place.skip_feature_check
-    return Work(bundle, tuple(frames), count, warmup, wanted, place.timeout, check)
+    check = not task.skip_feature_check
+    return Work(bundle, tuple(frames), count, warmup, wanted, timeout_s, check)
 
 
 def _not_finite(frame: Mapping[str, Any]) -> list[str]:
@@ -102,9 +85,7 @@ def _not_finite(frame: Mapping[str, Any]) -> list[str]:
     return [n for n, v in frame.items() if v.dtype.kind in kinds and not np.isfinite(v).all()]
 
 
-def _deploy(
-    settings: Settings, work: Work, place: pool.Place, task: Task
-) -> tuple[DeviceResult, ...]:
+def _deploy(settings: Settings, work: Work, place: Place, task: Task) -> tuple[DeviceResult, ...]:
     from edgeweave.compiler.cli.narrate import Narrator
     from edgeweave.compiler.cli.streams import note
     from edgeweave.compiler.devices.deploy import deploy
@@ -133,9 +114,7 @@ class Teller:
                 self._narrator(phase, done, total, f"{device}: {what}" if device else what)
 
 
-def _data(
-    work: Work, place: pool.Place, task: Task, results: Sequence[DeviceResult]
-) -> dict[str, Any]:
+def _data(work: Work, place: Place, task: Task, results: Sequence[DeviceResult]) -> dict[str, Any]:
     from edgeweave.compiler.cli.deploy_data import deployment_data
 
     random = {"random": not task.inputs, "distinct": len(work.frames), "seed": task.seed}

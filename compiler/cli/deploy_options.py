@@ -4,44 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from edgeweave.compiler.cli.options import Duration, Tolerance, takes
+from edgeweave.compiler.cli.options import Tolerance, takes
+from edgeweave.compiler.cli.reach import reach_options
 
 _BENCH = (20, 3)  # frames and warm-up with --bench ...
 _RUN = (4, 0)  # ... and without
-
-
-class Devices(click.ParamType[int | None]):
-    """How many devices: a number, or None for all that are free."""
-
-    name = "N|all"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Parse the text; a usage error names examples."""
-        if value == "all":
-            return None
-        text = str(value)
-        if not text.isdecimal() or int(text) < 1:
-            self.fail(f"{value!r} is not a number of devices; write 2, or all", param, ctx)
-        return int(text)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which devices, and how they are reached."""
-
-    rpc: str
-    key: str | None
-    devices: int | None
-    secret_file: Path | None
-    wait: float
-    timeout: float
-    skip_feature_check: bool
 
 
 @dataclass(frozen=True)
@@ -57,6 +27,7 @@ class Task:
     rtol: float
     seed: int
     outputs: Path | None
+    skip_feature_check: bool
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -68,47 +39,6 @@ class Task:
         )
 
 
-_PLACE = (
-    click.option(
-        "--rpc",
-        required=True,
-        metavar="HOST:PORT",
-        help="A device; with --key, the tracker that devices are registered with.",
-    ),
-    click.option("--key", metavar="KEY", help="The key of the devices at the tracker."),
-    click.option(
-        "--devices",
-        type=Devices(),
-        default="all",
-        show_default=True,
-        help="With --key: how many devices to use, or all that are free.",
-    ),
-    click.option(
-        "--secret-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="The secret that the devices were started with.",
-    ),
-    click.option(
-        "--wait",
-        type=Duration(),
-        default="30s",
-        show_default=True,
-        help="How long to wait for a device that is busy.",
-    ),
-    click.option(
-        "--timeout",
-        type=Duration(),
-        default="60s",
-        show_default=True,
-        help="Most time of a call that runs frames; raise it for slow devices.",
-    ),
-    click.option(
-        "--skip-feature-check",
-        is_flag=True,
-        help="Run even where the CPU lacks what the code uses; it may end with SIGILL.",
-    ),
-)
 _TASK = (
     click.option(
         "--input",
@@ -138,7 +68,17 @@ _TASK = (
         metavar="FILE.npz",
         help="Write the outputs of the first frame, from the first device that ran, to this file.",
     ),
+    click.option(
+        "--skip-feature-check",
+        is_flag=True,
+        help="Run even where the CPU lacks what the code uses; it may end with SIGILL.",
+    ),
 )
 
-place_options = takes(_PLACE, Place, "place")
+device_options = reach_options(
+    rpc="A device; with --key, the tracker that devices are registered with.",
+    devices="With --key: how many devices to use, or all that are free.",
+    timeout="Most time of a call that runs frames; raise it for slow devices.",
+    required=True,
+)
 task_options = takes(_TASK, Task, "task")

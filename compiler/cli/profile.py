@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeweave.compiler.cli.deploy_options import Devices
 from edgeweave.compiler.cli.options import (
     BOARD,
     HOST,
     READING_OPTIONS,
-    Duration,
     Target,
     find_board,
     make_job,
     model_file,
     takes,
 )
+from edgeweave.compiler.cli.reach import Reach, find_place, reach_options
 from edgeweave.compiler.cli.settings import Settings, settings_of, verb
 from edgeweave.compiler.cli.text import counted
-from edgeweave.runtime.errors import EdgeweaveError
 
 if TYPE_CHECKING:
     from edgeweave.targets.devices.pool import Place
@@ -43,58 +40,14 @@ _TARGET = (
 )
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How devices are reached; ``rpc`` is None to measure this machine."""
-
-    rpc: str | None
-    key: str | None
-    devices: int | None
-    secret_file: Path | None
-    wait: float
-    timeout: float
-
-
-_REACH = (
-    click.option(
-        "--rpc",
-        metavar="HOST:PORT",
-        help="Measure a device of the board; with --key, the tracker that it is registered with.",
-    ),
-    click.option("--key", metavar="KEY", help="The key of the devices at the tracker."),
-    click.option(
-        "--devices",
-        type=Devices(),
-        default="all",
-        show_default=True,
-        help="With --key: how many devices share the work, or all that are free.",
-    ),
-    click.option(
-        "--secret-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="The secret that the devices were started with.",
-    ),
-    click.option(
-        "--wait",
-        type=Duration(),
-        default="30s",
-        show_default=True,
-        help="How long to wait for a device that is busy.",
-    ),
-    click.option(
-        "--timeout",
-        type=Duration(),
-        default="60s",
-        show_default=True,
-        help="Most time of one call of a region; one that takes longer counts as hung.",
-    ),
-)
-
-
 @verb("profile", "Measure a model's regions, here or on devices.")
 @takes(_TARGET, Target, "target")
-@takes(_REACH, Reach, "reach")
+@reach_options(
+    rpc="Measure a device of the board; with --key, the tracker that it is registered with.",
+    devices="With --key: how many devices share the work, or all that are free.",
+    timeout="Most time of one call of a region; one that takes longer counts as hung.",
+    required=False,
+)
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -182,19 +135,7 @@ def _place(target: Target, reach: Reach) -> Place:
             "--rpc measures a device of another board, and host is this machine: name the board "
             "that the device is with --board, or leave --rpc out"
         )
-    if reach.devices is not None and reach.key is None:
-        raise click.UsageError("--devices needs --key: without it --rpc names one device")
-    from edgeweave.targets.devices.address import parse_address
-    from edgeweave.targets.devices.pool import Place
-    from edgeweave.targets.devices.secret import read_secret
-    from edgeweave.targets.devices.session import Options
-
-    try:
-        address = parse_address(str(reach.rpc))
-    except EdgeweaveError as error:
-        raise click.BadParameter(str(error), param_hint="--rpc") from error
-    options = Options(secret=read_secret(reach.secret_file), wait_s=reach.wait)
-    return Place(address, reach.key, reach.devices, options)
+    return find_place(reach)
 
 
 def _forget(target: Target, reach: Reach, as_json: bool) -> None:
