@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
@@ -17,6 +18,7 @@ from edgeweave.runtime.errors import EdgeweaveError
 __all__ = ["main", "program"]
 
 _NAME = "edgeweave"
+_DEVICE_THREAD = "edgeweave-device"  # as targets.devices.crew names them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,12 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.BROKEN_PIPE
     except KeyboardInterrupt:
         _say("interrupted")
+        _leave_threads(ExitStatus.INTERRUPTED)
         return ExitStatus.INTERRUPTED
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitStatus.BUG
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is told
         return _tell(error, settings)
     return status
+
+
+def _leave_threads(status: ExitStatus) -> None:
+    """End at once where a device's thread is still at work inside of TVM.
+
+    The interpreter would end that thread on its way out, which C++ answers with an abort.
+    """
+    if any(thread.name.startswith(_DEVICE_THREAD) for thread in threading.enumerate()):
+        _flush()
+        os._exit(status)
 
 
 def _terminate(_signal: int, _frame: object) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from edgeweave.targets.devices.seat import Seat
 
 _LOOK_S = 0.1  # an interrupt is noticed within so many seconds
+THREAD_NAME = "edgeweave-device"
 # For threads whose sessions were cut. What is left then ends with the program.
 _END_S = 10.0
 
@@ -31,7 +32,8 @@ class Crew:
             threading.Thread(
                 target=self._serve,
                 args=(serve, seat),
-                name=f"edgeweave-{seat.address}",
+                name=f"{THREAD_NAME}-{seat.address}",
+                daemon=True,
             )
             for seat in self.seats
         ]
