@@ -33,7 +33,6 @@ class Crew:
                 target=self._serve,
                 args=(serve, seat),
                 name=f"{THREAD_NAME}-{seat.address}",
-                daemon=True,
             )
             for seat in self.seats
         ]
