@@ -279,7 +279,9 @@ from edgeweave.targets.devices.address import parse_address
 from edgeweave.targets.devices.pool import Place, on_each, work_through
 
 def work(session, *item):
-    print("begun", flush=True)
+    # one write: print writes the end of a line apart, and other threads come between
+    sys.stdout.write("begun\\n")
+    sys.stdout.flush()
     return session.ask({LINK!r}, {FOREVER!r}, limit_s=600)
 
 place = Place(parse_address(sys.argv[1]), sys.argv[2])
