@@ -17,13 +17,14 @@ from edgeweave.runtime.compare import Tolerance, compare
 from edgeweave.runtime.pipeline import Pipeline
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
-QUICK = ("shufflenet", "squeezenet")
+QUICK = ("squeezenet",)
 REST = (
     "bvlc_alexnet",
     "densenet121",
     "inception_v1",
     "inception_v2",
     "resnet50",
+    "shufflenet",
     "vgg19",
     "zfnet512",
 )

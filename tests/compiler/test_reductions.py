@@ -186,7 +186,7 @@ def test_other_reductions_and_integers_are_left_alone():
     assert tvm_ffi.structural_equal(start_beyond_all(module), module)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not TWINLITENET.exists(), reason="the model is not here")
 def test_twinlitenets_attention_and_heads_are_right_through_tvm(cache_folder):
     from edgeweave.compiler.check_region import CheckTask, Verdict

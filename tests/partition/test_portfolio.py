@@ -12,7 +12,7 @@ from edgeweave.partition.plan import Objective, Request
 from edgeweave.partition.solve import solve
 
 many = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

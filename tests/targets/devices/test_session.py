@@ -315,7 +315,7 @@ def test_nothing_is_left_of_hundreds_of_sessions(device: RunningDevice) -> None:
     for index in range(20):
         cycle(broken=index == 0)
     before, memory = held(), ours.memory_info().rss
-    for index in range(200):
+    for index in range(100):
         cycle(broken=index % 50 == 0)
     assert held() == before
     assert ours.memory_info().rss - memory < 20 << 20
