@@ -24,12 +24,14 @@ from edgeweave.compiler.region_model import RegionModel
 from edgeweave.compiler.sampling import Style, random_inputs
 from edgeweave.compiler.split import StageSource
 from edgeweave.compiler.timing import REPEATS, Timing, time_runners
+from edgeweave.compiler.tolerances import Tolerances
 from edgeweave.compiler.types import value_spec
-from edgeweave.runtime.compare import Tolerance, compare
+from edgeweave.runtime.compare import compare, explained
 from edgeweave.runtime.errors import EdgeweaveError
+from edgeweave.runtime.nudge import nudged
 from edgeweave.runtime.runners import Runner, find_loader, first_line
 from edgeweave.runtime.spec import ValueSpec
-from edgeweave.targets.backend import Slot, StageModel
+from edgeweave.targets.backend import Slot, StageModel, VendorEstimate
 from edgeweave.targets.board import Engine
 from edgeweave.targets.region import Region
 
@@ -64,12 +66,16 @@ class CheckTask:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The verdict on one backend's code for a region; ``timing`` is None when it was not timed."""
+    """The verdict on one backend's code for a region; ``timing`` is None when it was not timed.
+
+    ``estimate_s`` are the seconds that a vendor's tool states, where the backend has such a tool.
+    """
 
     backend: str
     verdict: Verdict
     detail: str
     timing: Timing | None
+    estimate_s: float | None = None
 
 
 def check_region(task: CheckTask) -> list[CheckResult]:
@@ -84,12 +90,14 @@ def check_region(task: CheckTask) -> list[CheckResult]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeweave-")))
             stage = replace(source.stage, slot=Slot(task.engine.name, backend))
             try:
-                runner = _open(replace(source, stage=stage), task.engine, folder)
+                runner, estimate = _open(replace(source, stage=stage), task.engine, folder)
             except EdgeweaveError as error:
                 results[backend] = CheckResult(backend, Verdict.UNBUILDABLE, error.reason, None)
                 continue
             stack.callback(runner.close)
-            results[backend] = _check(runner, stage, expected)
+            found = _check(runner, stage, expected)
+            stated_s = None if estimate is None else estimate.seconds
+            results[backend] = replace(found, estimate_s=stated_s)
             if results[backend].verdict is Verdict.EQUAL:
                 equal[backend] = runner
         if task.timed and expected:
@@ -110,8 +118,12 @@ def _check(runner: Runner, stage: StageModel, expected: list[Sample]) -> CheckRe
     return CheckResult(backend, verdict, detail, None)
 
 
-def _open(source: StageSource, engine: Engine, folder: Path) -> Runner:
+def _open(
+    source: StageSource, engine: Engine, folder: Path
+) -> tuple[Runner, VendorEstimate | None]:
+    """The built region, opened, and its vendor's figure."""
     stage = source.stage
+    artifact = build_stage(source, engine, folder)
     built = BuiltStage(
         name=stage.name,
         slot=stage.slot,
@@ -119,23 +131,27 @@ def _open(source: StageSource, engine: Engine, folder: Path) -> Runner:
         inputs=stage.inputs,
         outputs=stage.outputs,
         predicted_s=0.0,
-        artifact=build_stage(source, engine, folder),
+        artifact=artifact,
         model=b"",
     )
     entry = stage_entry(built)
     runner = find_loader(entry, {})(entry, folder, engine.cores)
     if engine.cores:  # TVM's thread pool narrows the mask of the thread that sets it up
         os.sched_setaffinity(0, engine.cores)
-    return runner
+    return runner, artifact.estimate
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Random inputs of one style, and ONNX Runtime's outputs for them."""
+    """Random inputs of one style, and ONNX Runtime's outputs for them.
+
+    ``moved`` are those for nudged inputs, where several quantised layers round one after another.
+    """
 
     style: str
     inputs: list[Any]
     outputs: list[Any]
+    moved: list[Any] | None = None
 
 
 def reference_samples(
@@ -164,10 +180,15 @@ def reference_samples(
             outputs = session.run(None, inputs)
         except Exception:  # noqa: BLE001 - these values are out of the operator's domain
             continue
-        samples.append(Sample(style, list(inputs.values()), outputs))
+        moved = session.run(None, nudged(inputs)) if _rounds_often(model) else None
+        samples.append(Sample(style, list(inputs.values()), outputs, moved))
         if len(samples) == limit:
             break
     return samples
+
+
+def _rounds_often(model: onnx.ModelProto) -> bool:
+    return sum(node.op_type == "QuantizeLinear" for node in model.graph.node) > 1
 
 
 def _trials(
@@ -205,19 +226,24 @@ def compare_samples(
     if not any(_says_something(sample.outputs) for sample in expected):
         return Verdict.UNVERIFIED, "ONNX Runtime returns no numbers for random inputs"
     for sample in expected:
-        fault = agrees(runner, stage.outputs, sample)
+        fault = agrees(runner, stage, sample)
         if fault:
             return Verdict.DIFFERENT, fault
     return Verdict.EQUAL, ""
 
 
-def agrees(runner: Runner, outputs: Sequence[ValueSpec], sample: Sample) -> str:
+def agrees(runner: Runner, stage: StageModel, sample: Sample) -> str:
     """What is wrong with a stage's outputs for a sample; "" when they are ONNX Runtime's."""
+    allowed = Tolerances.of(stage.model, len(stage.regions))
     results = runner.run(sample.inputs)
-    for spec, got, wanted in zip(outputs, results, sample.outputs, strict=True):
+    moved = sample.moved or [None] * len(results)
+    for spec, got, wanted, own in zip(stage.outputs, results, sample.outputs, moved, strict=True):
         if getattr(got, "dtype", None) != getattr(wanted, "dtype", None):
             return f"{spec.name!r} comes as {getattr(got, 'dtype', type(got).__name__)}"
-        found = compare(spec.name, got, wanted, _tolerance(wanted))
+        tolerance = allowed.of_output(spec.name, wanted)
+        found = compare(spec.name, got, wanted, tolerance)
+        if not found.passed and own is not None:
+            found = explained(found, compare(spec.name, own, wanted, tolerance))
         if not found.passed:
             error = f"max abs error {found.max_abs:.3g} on {sample.style} inputs"
             return f"{error} ({found.mismatch})"
@@ -230,20 +256,6 @@ def _says_something(outputs: list[Any]) -> bool:
         array.size == 0 or array.dtype.kind not in "fc" or not np.isnan(array).all()
         for array in arrays
     )
-
-
-def _tolerance(wanted: Any) -> Tolerance:
-    """Rounding of a different order of the same sums, at the scale of the output."""
-    array = np.asarray(wanted)
-    if array.dtype.kind not in "fc":
-        return Tolerance(0.0, 0.0)
-    finite = np.abs(array[np.isfinite(array)])
-    scale = float(finite.max()) if finite.size else 1.0
-    step = float(np.finfo(array.dtype).eps)
-    if array.dtype.itemsize == 2:
-        # ONNX Runtime sums up in float32 and rounds once; more than one step off is lost precision
-        return Tolerance(atol=step * scale, rtol=step)
-    return Tolerance(atol=64 * step * scale, rtol=max(1e-4, 8 * step))
 
 
 def with_random_weights(task: CheckTask) -> StageSource:

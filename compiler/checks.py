@@ -22,6 +22,7 @@ from edgeweave.compiler.verdicts import (
     find_verdicts,
     read_verdicts,
     record_key,
+    unit_of,
     verdict_path,
 )
 from edgeweave.partition.prediction.json_lines import append_records
@@ -30,7 +31,7 @@ from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board import Board, Engine
 from edgeweave.targets.region import Region
-from edgeweave.targets.rules import find_refusal
+from edgeweave.targets.rules import find_refusal, has_estimates
 
 REFERENCE_BACKEND = "onnxruntime"
 
@@ -137,6 +138,43 @@ class Checks:
                     tasks.setdefault((key.digest, key.unit, key.threads), task)
         return list(tasks.values())
 
+    def placed_tasks(self, regions: Regions, slots: Sequence[Slot]) -> list[CheckTask]:
+        """What is still to be checked of the regions on the slots that they are placed on."""
+        placed = {
+            (region.digest, slot.backend)
+            for region, slot in zip(regions.graph.regions, slots, strict=True)
+        }
+        return [
+            task
+            for task in self.tasks(regions, timed=False)
+            if any((task.region.digest, backend) in placed for backend in task.backends)
+        ]
+
+    def vendor_tasks(self, regions: Regions) -> list[CheckTask]:
+        """Each distinct region that no vendor's compiler of the planned board was given yet."""
+        tasks: dict[Key, CheckTask] = {}
+        for engine, backend in self._vendors:
+            for region, model in zip(regions.graph.regions, regions.models, strict=True):
+                key = record_key(region, engine, backend)
+                if key not in self._records and find_refusal(region, engine, backend) is None:
+                    tasks[key] = CheckTask(region, model, engine, (backend,), timed=False)
+        return list(tasks.values())
+
+    @property
+    def _vendors(self) -> list[tuple[Engine, str]]:
+        """Engines of the planned board with a vendor's compiler that is installed here."""
+        return [
+            (engine, name)
+            for engine in self.board.engines
+            for name in engine.backends
+            if has_estimates(name)
+        ]
+
+    def estimate(self, region: Region, engine: Engine, backend: str) -> float | None:
+        """Seconds that the vendor's compiler states for the region; None where none was asked."""
+        record = self._records.get(record_key(region, engine, backend))
+        return None if record is None else record.estimate_s
+
     def _is_known(self, region: Region, engine: Engine, backend: str, *, timed: bool) -> bool:
         record = self._records.get(record_key(region, engine, backend))
         if record is None:
@@ -168,7 +206,13 @@ class Checks:
         versions = code_version(result.backend)
         key = MeasureKey.of(task.region, task.engine, result.backend, self._host)
         record = CheckRecord(
-            task.region.digest, result.backend, key.unit, versions, result.verdict, result.detail
+            task.region.digest,
+            result.backend,
+            unit_of(task.engine),
+            versions,
+            result.verdict,
+            result.detail,
+            estimate_s=result.estimate_s,
         )
         self._records[record.key] = record
         measurements = []
@@ -217,12 +261,16 @@ class Checks:
         refusal = find_refusal(region, engine, backend)
         if refusal is not None or backend == REFERENCE_BACKEND:
             return refusal
-        record = self._find(region, backend)
+        record = self._find(region, engine, backend)
         return None if record is None else record.refusal
 
-    def _find(self, region: Region, backend: str) -> CheckRecord | None:
-        """The verdict from any engine of this machine, whatever board is planned for."""
-        found = (self._records.get(record_key(region, e, backend)) for e in self._host.engines)
+    def _find(self, region: Region, engine: Engine, backend: str) -> CheckRecord | None:
+        """The verdict from any engine of this machine, whatever board is planned for.
+
+        A vendor's compiler speaks for the one engine that it was set up for.
+        """
+        engines = (engine,) if has_estimates(backend) else self._host.engines
+        found = (self._records.get(record_key(region, e, backend)) for e in engines)
         return next((record for record in found if record is not None), None)
 
     def is_checked(self, region: Region, backend: str) -> bool:
@@ -232,4 +280,4 @@ class Checks:
             facts.verdict(region, engine, backend) is not None for engine in facts.board.engines
         ):
             return True
-        return self._find(region, backend) is not None
+        return any(self._find(region, e, backend) is not None for e in self.board.engines)

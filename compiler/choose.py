@@ -19,7 +19,7 @@ from edgeweave.compiler.split import StageSource
 from edgeweave.compiler.timing import time_runners
 from edgeweave.runtime.errors import EdgeweaveError
 from edgeweave.runtime.runners import find_loader
-from edgeweave.targets.backend import Artifact, Slot, StageModel
+from edgeweave.targets.backend import Artifact, Slot, StageModel, VendorEstimate
 from edgeweave.targets.board import Engine
 
 # A machine slows down and recovers within milliseconds; a stage is timed for longer than that.
@@ -28,11 +28,15 @@ _LEAST_S = 0.15
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stage built by one backend: seconds of a whole call, or why it is out of the running."""
+    """A stage built by one backend: seconds of a whole call, or why it is out of the running.
+
+    ``estimate`` is the vendor's own figure, where there is one.
+    """
 
     slot: Slot
     seconds: float | None
     fault: str
+    estimate: VendorEstimate | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,13 @@ def choose(
             artifact = build_stage(replace(source, stage=stage), engine, folder / backend)
             seconds, fault = None, ""
             if samples and artifact.host_run == "measured":
-                seconds, fault = _try(stage_of(stage, engine, artifact), samples[0])
+                seconds, fault = _try(stage_of(stage, engine, artifact), stage, samples[0])
         except EdgeweaveError as error:
             errors.append(error)
             tried.append((Candidate(slot, None, error.reason), None))
             continue
-        tried.append((Candidate(slot, seconds, fault), None if fault else artifact))
+        candidate = Candidate(slot, seconds, fault, artifact.estimate)
+        tried.append((candidate, None if fault else artifact))
         if not timed:
             break
     built = [(candidate, artifact) for candidate, artifact in tried if artifact is not None]
@@ -132,7 +137,7 @@ def _model_beside(model: onnx.ModelProto, artifact: Artifact) -> bytes:
     return light.SerializeToString(deterministic=True)
 
 
-def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
+def _try(built: BuiltStage, stage: StageModel, sample: Any) -> tuple[float | None, str]:
     """Seconds of a call on the engine's cores, and what is wrong with its outputs ("" if nothing).
 
     It runs in a thread of its own: runners pin the thread they are opened in.
@@ -150,7 +155,7 @@ def _try(built: BuiltStage, sample: Any) -> tuple[float | None, str]:
             try:
                 if cores:  # TVM's thread pool narrows the mask of the thread that sets it up
                     os.sched_setaffinity(0, cores)
-                fault = agrees(runner, built.outputs, sample)
+                fault = agrees(runner, stage, sample)
                 times = (
                     [] if fault else time_runners([runner], sample.inputs, cores, least_s=_LEAST_S)
                 )

@@ -20,6 +20,7 @@ from tvm.tirx import PrimFunc
 
 from edgeweave.compiler.errors import CompileError
 from edgeweave.compiler.importer import import_onnx
+from edgeweave.compiler.integer.lower import lower_integer
 from edgeweave.compiler.reductions import start_beyond_all
 from edgeweave.compiler.region_model import RegionModel
 from edgeweave.compiler.types import element_name
@@ -55,7 +56,11 @@ class StageBorder:
 @lru_cache(maxsize=1024)
 def _lower(digest: str, proto_bytes: bytes, target: Target) -> IRModule:
     del digest  # the readable part of the key
-    module = import_onnx(onnx.ModelProto.FromString(proto_bytes))
+    model = onnx.ModelProto.FromString(proto_bytes)
+    integer = lower_integer(model, target)
+    if integer is not None:
+        return integer
+    module = import_onnx(model)
     passes = [
         relax.transform.DecomposeOpsForInference(),
         relax.transform.CanonicalizeBindings(),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,7 +60,7 @@ class BundleContent:
     """Everything that goes into a bundle; ``stages`` are in topological order.
 
     ``plan`` is the plan as JSON data, ``reference`` the original model as bytes, or None to leave
-    verification out.
+    verification out. ``output_steps`` are as in the manifest.
     """
 
     model: str
@@ -75,6 +75,7 @@ class BundleContent:
     predicted_latency_s: float
     predicted_interval_s: float
     budget_s: float | None
+    output_steps: Mapping[str, float] = field(default_factory=dict)
 
 
 def pack(content: BundleContent, destination: Path) -> Path:
@@ -145,6 +146,7 @@ def _manifest(content: BundleContent, files: tuple[FileEntry, ...]) -> Manifest:
             "machine": platform.machine(),
             **{name: version(name) for name in _RECORDED},
         },
+        output_steps=content.output_steps,
     )
 
 

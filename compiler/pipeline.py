@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
+from edgeweave.compiler.check_region import CheckTask
 from edgeweave.compiler.checks import Checks
 from edgeweave.compiler.choose import Choice
 from edgeweave.compiler.dump import Dump
 from edgeweave.compiler.empty_call import empty_call
 from edgeweave.compiler.errors import BudgetMissedError
+from edgeweave.compiler.estimates import plan_from_estimates
 from edgeweave.compiler.frontend import load_model
 from edgeweave.compiler.model import Model
 from edgeweave.compiler.pack import pack
+from edgeweave.compiler.quantize import quantized_model
 from edgeweave.compiler.regions import Regions, find_regions
 from edgeweave.compiler.settle import build_settled
 from edgeweave.compiler.stages import bundle_content
@@ -33,6 +37,10 @@ from edgeweave.targets.board import Board
 from edgeweave.targets.cache import open_cache
 from edgeweave.targets.host import detect_host
 
+if TYPE_CHECKING:
+    from edgeweave.compiler.quantize.report import QuantizeReport
+    from edgeweave.compiler.quantize.settings import QuantizeSettings
+
 # A stage built as a whole has been measured down to a third of the sum of its regions.
 _SUM_OVER_STAGE = 4.0
 
@@ -44,7 +52,8 @@ Progress = Callable[[str, int, int, str], None]
 class Job:
     """What the user asks for. ``skip`` names rewrites of the front end to leave out.
 
-    ``board`` None is this machine. ``dump`` is a folder for model, regions, costs and plan.
+    ``quantize`` None leaves the model's precision as it is. ``board`` None is this machine.
+    ``dump`` is a folder for model, regions, costs and plan.
     """
 
     model: Path | onnx.ModelProto
@@ -54,22 +63,30 @@ class Job:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     dump: Path | None = None
+    quantize: QuantizeSettings | None = None
 
 
 @dataclass(frozen=True)
 class Costed:
-    """A model's regions with what they cost on a board."""
+    """A model's regions with what they cost on a board.
+
+    ``quantized`` says how the model came to its precision; None for a model that is as it was.
+    """
 
     model: Model
     regions: Regions
     board: Board
     table: CostTable
     checks: Checks
+    quantized: QuantizeReport | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan with all it was made from."""
+    """A plan with all it was made from.
+
+    ``estimated`` are its numbers by what vendors' tools state for whole stages, where they do.
+    """
 
     model: Model
     regions: Regions
@@ -77,19 +94,23 @@ class Planned:
     table: CostTable
     plan: Plan
     checks: Checks
+    quantized: QuantizeReport | None = None
+    estimated: Schedule | None = None
 
 
 @dataclass(frozen=True)
 class Compiled:
     """A bundle on disk, the plan behind it, and how each stage was built.
 
-    ``schedule`` holds the predicted numbers after the built stages were timed.
+    ``schedule`` holds the predicted numbers after the built stages were timed. ``unfinished`` are
+    the stages that a vendor's own tool still has to build, each with the file that it makes.
     """
 
     planned: Planned
     choices: tuple[Choice, ...]
     schedule: Schedule
     bundle: Path
+    unfinished: tuple[tuple[str, str], ...] = ()
 
 
 def silent(_phase: str, _done: int, _total: int, _what: str) -> None:
@@ -101,30 +122,72 @@ def plan_model(job: Job, progress: Progress = silent, *, check: bool = False) ->
 
     With ``check`` every region that has no verdict yet is built and compared with ONNX Runtime
     here, and timed when the board is this machine; without, known verdicts and costs are used.
+    Regions and stages for a vendor's compiler are always given to it, where it is installed.
     """
-    costed = cost_regions(job, progress, check=check)
+    is_host = job.board is None or job.board.is_host
+    costed = cost_regions(job, progress, check=check and is_host)
+    planned = _place(costed, job, progress)
+    while check and not is_host:
+        # nothing is timed here for another board, so only what is placed has to be checked
+        placed = [placement.slot for placement in planned.plan.placements]
+        tasks = costed.checks.placed_tasks(costed.regions, placed)
+        if not tasks:
+            break
+        _check(costed.checks, tasks, progress)
+        costed = replace(costed, table=_costs(costed.regions, costed.checks, job))
+        planned = _place(costed, job, progress)
+    Dump(job.dump).table(costed.table)
+    Dump(job.dump).plan(planned.plan)
+    return planned
+
+
+def _place(costed: Costed, job: Job, progress: Progress) -> Planned:
     table, board = costed.table, costed.board
     progress("plan", 0, 1, f"{len(table.regions)} regions on {len(table.slots)} slots")
-    plan = Dump(job.dump).plan(solve(table, job.request, board.name))
-    return Planned(costed.model, costed.regions, board, table, plan, costed.checks)
+    plan = solve(table, job.request, board.name)
+    planned = Planned(
+        costed.model, costed.regions, board, table, plan, costed.checks, costed.quantized
+    )
+    return plan_from_estimates(planned, progress)
+
+
+def _check(checks: Checks, tasks: Sequence[CheckTask], progress: Progress) -> None:
+    checks.run(tasks, lambda done, total, what: progress("check", done, total, what))
+
+
+def _costs(regions: Regions, checks: Checks, job: Job) -> CostTable:
+    table = cost_table(
+        regions.graph,
+        checks.board,
+        checks.measured,
+        checks.refuse,
+        checks.call_s,
+        checks.estimate,
+    )
+    return constrain(table, job.constraints)
 
 
 def cost_regions(job: Job, progress: Progress = silent, *, check: bool = False) -> Costed:
     """Read a model and cost its regions on the board; as ``plan_model`` but for the plan."""
     dump = Dump(job.dump)
     progress("import", 0, 1, str(job.model) if isinstance(job.model, Path) else "model")
-    model = dump.model(load_model(job.model, job.shapes, job.skip))
+    model = load_model(job.model, job.shapes, job.skip)
+    quantized = None
+    if job.quantize is not None:
+        model, quantized = quantized_model(model, job.quantize, job.skip, progress)
+    dump.model(model)
     regions = dump.regions(find_regions(model))
     cache = open_cache()
     checks = Checks(detect_host(cache), cache, job.board)
     board = checks.board
+    tasks = checks.vendor_tasks(regions)
     if check:
-        missing = checks.missing(regions, timed=board.is_host)
+        tasks += checks.missing(regions, timed=board.is_host)
         if board.is_host:
-            missing += checks.missing(empty_call(), timed=True)
-        checks.run(missing, lambda done, total, what: progress("check", done, total, what))
-    table = cost_table(regions.graph, board, checks.measured, checks.refuse, checks.call_s)
-    return Costed(model, regions, board, dump.table(constrain(table, job.constraints)), checks)
+            tasks += checks.missing(empty_call(), timed=True)
+    _check(checks, tasks, progress)
+    table = dump.table(_costs(regions, checks, job))
+    return Costed(model, regions, board, table, checks, quantized)
 
 
 def compile_model(
@@ -154,9 +217,16 @@ def build_bundle(
         if not planned.plan.meets:
             raise BudgetMissedError(planned)
         progress("pack", 0, 1, str(destination))
-        content = bundle_content(planned.model, planned.board, planned.plan, built, reference)
+        content = bundle_content(
+            planned.model, planned.board, planned.plan, built, reference, planned.quantized
+        )
         bundle = pack(content, destination)
-    return Compiled(planned, built.choices, built.schedule, bundle)
+    unfinished = tuple(
+        (stage.name, str(stage.artifact.options.get("produces", "")))
+        for stage in built.stages
+        if stage.artifact.options.get("done") is False
+    )
+    return Compiled(planned, built.choices, built.schedule, bundle, unfinished)
 
 
 def _may_meet(planned: Planned) -> bool:

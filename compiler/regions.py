@@ -148,7 +148,9 @@ def _describe(
 ) -> Region:
     inputs = tuple(view.spec(name) for name in region_model.inputs)
     outputs = tuple(view.spec(name) for name in region_model.outputs)
-    weight_bytes = sum(_tensor_bytes(view, name) for name in region_model.weights)
+    unpacked = {p: view.nodes[p].input[0] for p in nodes if _is_quantised_weight(view, p)}
+    stored = dict.fromkeys((*region_model.weights, *unpacked.values()))
+    weight_bytes = sum(_tensor_bytes(view, name) for name in stored)
     return Region(
         index=index,
         operators=tuple(
@@ -156,7 +158,7 @@ def _describe(
         ),
         inputs=inputs,
         outputs=outputs,
-        flops=sum(flops(view, view.nodes[p]) for p in nodes),
+        flops=sum(flops(view, view.nodes[p]) for p in nodes if p not in unpacked),
         bytes_moved=weight_bytes + sum(spec.nbytes or 0 for spec in (*inputs, *outputs)),
         weight_bytes=weight_bytes,
         precision=_precision(view, nodes, outputs),
@@ -171,13 +173,32 @@ def _tensor_bytes(view: GraphView, name: str) -> int:
     return ValueSpec(name, kind, tuple(tensor.dims)).nbytes or 0
 
 
+def _is_quantised_weight(view: GraphView, position: int) -> bool:
+    """Whether a node does no more than say what integers that are stored stand for."""
+    node = view.nodes[position]
+    return node.op_type == "DequantizeLinear" and node.input[0] in view.initializers
+
+
 def _precision(view: GraphView, nodes: Sequence[int], outputs: Sequence[ValueSpec]) -> str:
-    """int8 for a quantised block, else the dtype of the anchor's result."""
+    """int8 for a block that is quantised all round, else the dtype of the anchor's result."""
     kinds = {view.nodes[p].op_type for p in nodes}
-    if {"QuantizeLinear", "DequantizeLinear"} <= kinds or kinds & _INTEGER_ANCHORS:
+    whole = {"QuantizeLinear", "DequantizeLinear"} <= kinds and not any(
+        _reads_float_weights(view, view.nodes[p]) for p in nodes
+    )
+    if whole or kinds & _INTEGER_ANCHORS:
         return "int8"
     anchor = view.spec(view.nodes[nodes[0]].output[0])
     return anchor.dtype or next((s.dtype for s in outputs if s.dtype), None) or "float32"
 
 
+def _reads_float_weights(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Whether a layer between the Q and DQ was left in floating point."""
+    return node.op_type in _WEIGHTED and any(
+        name in view.initializers and view.initializers[name].data_type in _FLOATS
+        for name in node.input[:2]
+    )
+
+
 _INTEGER_ANCHORS = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}

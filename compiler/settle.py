@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeweave.compiler.judge import is_close, judged
 from edgeweave.compiler.stages import BuiltStages, build_stages
 from edgeweave.partition.evaluate import Schedule
 from edgeweave.partition.plan import Plan, Request
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Planned
 
 _ROUNDS = 4
-_CLOSE = 0.03  # a prediction that is met this closely has nothing left to teach
 _SEARCH_SHARE = 0.25  # of the time limit, for each plan after the first
 
 
@@ -52,7 +52,7 @@ def build_settled(
             progress,
         )
         tried.append((planned, built))
-        if _is_close(planned.plan, built.schedule):
+        if not planned.board.is_host or is_close(planned.plan, built.schedule):
             break
         times = [
             BuiltTime(choice.slot, stage.regions, choice.seconds)
@@ -70,23 +70,11 @@ def _key(plan: Plan) -> tuple[object, ...]:
     return tuple((stage.slot, stage.regions) for stage in plan.stages)
 
 
-def _is_close(plan: Plan, measured: Schedule) -> bool:
-    pairs = ((plan.latency_s, measured.latency_s), (plan.interval_s, measured.interval_s))
-    return all(abs(a - b) <= _CLOSE * max(a, b) for a, b in pairs)
-
-
 def _judged(planned: Planned, built: BuiltStages) -> Planned:
-    """The plan with the verdict of its measured stages in place of that of its predicted ones."""
     if not planned.board.is_host:
         return planned
-    plan, measured = planned.plan, built.schedule
-    if _limits(plan.request).admit(measured):
-        return replace(planned, plan=replace(plan, meets=True, shortfall=()))
-    took = (
-        f"As built, a frame takes {measured.latency_s * 1e3:.4g} ms and the interval is "
-        f"{measured.interval_s * 1e3:.4g} ms, by the measured times of the stages."
-    )
-    return replace(planned, plan=replace(plan, meets=False, shortfall=(took, *plan.shortfall)))
+    plan = judged(planned.plan, built.schedule, "by the measured times of the stages")
+    return replace(planned, plan=plan)
 
 
 def _limits(request: Request) -> Limits:

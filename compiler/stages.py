@@ -6,21 +6,26 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeweave.compiler.checks import Checks
 from edgeweave.compiler.choose import Choice, choose, stage_of
 from edgeweave.compiler.errors import CompileError
+from edgeweave.compiler.estimates import estimated_time
 from edgeweave.compiler.model import Model
 from edgeweave.compiler.pack import BuiltStage, BundleContent
 from edgeweave.compiler.regions import Regions
 from edgeweave.compiler.split import cut_stage
+from edgeweave.compiler.tolerances import output_scales
 from edgeweave.partition.costs import CostTable
 from edgeweave.partition.evaluate import Schedule
 from edgeweave.partition.files.plan_json import plan_to_json
 from edgeweave.partition.plan import Plan, Stage
 from edgeweave.partition.prediction.refine import BuiltTime, refine
 from edgeweave.targets.board import Board
+
+if TYPE_CHECKING:
+    from edgeweave.compiler.quantize.report import QuantizeReport
 
 # A backend whose regions cost this much more than the planned one's is not built for comparison.
 _WORTH_TRYING = 2.0
@@ -64,7 +69,9 @@ def build_stages(
         choices.append(choice)
     times = [
         BuiltTime(choice.slot, stage.regions, choice.seconds)
-        for stage, choice in zip(plan.stages, choices, strict=True)
+        if built.artifact.estimate is None
+        else estimated_time(stage, built.artifact, table)
+        for stage, choice, built in zip(plan.stages, choices, stages, strict=True)
     ]
     schedule = refine(table, times)
     predicted = tuple(
@@ -94,7 +101,12 @@ def _seconds(table: CostTable, region: int, column: int) -> float:
 
 
 def bundle_content(
-    model: Model, board: Board, plan: Plan, built: BuiltStages, reference: bool
+    model: Model,
+    board: Board,
+    plan: Plan,
+    built: BuiltStages,
+    reference: bool,
+    quantized: QuantizeReport | None = None,
 ) -> BundleContent:
     """What the packer writes: stages, plan with the choices made, and the original model."""
     data = plan_to_json(plan) | {
@@ -108,6 +120,8 @@ def bundle_content(
             "interval_limit": built.schedule.interval_limit,
         },
     }
+    if quantized is not None:
+        data["quantized"] = quantized.to_json()
     return BundleContent(
         model=model.path.name,
         model_digest=model.digest,
@@ -121,6 +135,7 @@ def bundle_content(
         predicted_latency_s=built.schedule.latency_s,
         predicted_interval_s=built.schedule.interval_s,
         budget_s=plan.request.budget_s,
+        output_steps=output_scales(model.proto) if quantized is None else quantized.output_steps,
     )
 
 

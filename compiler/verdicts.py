@@ -22,7 +22,8 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class CheckRecord:
-    """A verdict. ``unit`` is LLVM's name of the CPU the region was run on.
+    """A verdict. ``unit`` is LLVM's name of the CPU the region was run on, or the settings of the
+    vendor's compiler that it was built with; ``estimate_s`` is what that compiler says it takes.
 
     ``board`` is the identity of the board that a device was profiled for, and ``date`` an ISO date;
     both are "", and ``device`` is None, for a verdict from this machine.
@@ -37,6 +38,7 @@ class CheckRecord:
     board: str = ""
     date: str = ""
     device: DeviceStamp | None = None
+    estimate_s: float | None = None
 
     @classmethod
     def of_json(cls, data: dict[str, Any]) -> CheckRecord:
@@ -91,7 +93,13 @@ def forget_verdicts(path: Path, board: str) -> None:
 
 def record_key(region: Region, engine: Engine, backend: str) -> Key:
     """What a verdict on the region's code for that engine is kept under."""
-    return region.digest, backend, str(engine.llvm_target.get("mcpu", engine.name))
+    return region.digest, backend, unit_of(engine)
+
+
+def unit_of(engine: Engine) -> str:
+    """What computes: LLVM's name of a CPU, a vendor's settings, or the name of another engine."""
+    settings = " ".join(f"{key}={engine.vendor[key]}" for key in sorted(engine.vendor))
+    return str(engine.llvm_target.get("mcpu", settings or engine.name))
 
 
 def find_verdicts(records: Iterable[CheckRecord], board: str = "") -> dict[Key, CheckRecord]:

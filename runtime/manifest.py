@@ -6,12 +6,12 @@ The format is documented in docs/bundle-format.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeweave.runtime.spec import ValueSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 
@@ -53,6 +53,8 @@ class Manifest:
     """Everything the runtime needs to know of a bundle, in topological order of its stages.
 
     ``reference`` is the path of the original model inside the bundle, for verification, or None.
+    ``output_steps`` are the quantisation steps of outputs of a quantised model, by name: what one
+    unit of the integer behind them stands for.
     """
 
     format_version: int
@@ -69,3 +71,4 @@ class Manifest:
     budget_s: float | None
     reference: str | None
     created_with: Mapping[str, str]
+    output_steps: Mapping[str, float] = field(default_factory=dict)

@@ -36,6 +36,8 @@ def decode_manifest(data: bytes) -> Manifest:
             f"reads up to {FORMAT_VERSION}",
             "Upgrade edgeweave, or pack the model again with this one",
         )
+    if version == 1:  # knew no quantised models
+        document.setdefault("output_steps", {})
     manifest: Manifest = _decode(document, Manifest, "")
     check_manifest(manifest)
     return manifest

@@ -15,6 +15,7 @@ from edgeweave.runtime.input_check import check_inputs
 from edgeweave.runtime.machine import run_word
 from edgeweave.runtime.runners import Loader, Value
 from edgeweave.runtime.scheduler import Scheduler
+from edgeweave.runtime.stand_in import with_stand_ins
 from edgeweave.runtime.worker import Worker
 
 
@@ -34,7 +35,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         queue_depth: int | None = None,
         loaders: Mapping[str, Loader] | None = None,
     ) -> None:
-        manifest = bundle.manifest
+        manifest, stand_ins = with_stand_ins(bundle.manifest)
         self.bundle = bundle
         self.word = run_word(manifest.stages)
         self.engines = tuple(dict.fromkeys(stage.engine for stage in manifest.stages))
@@ -55,7 +56,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         ]
         # also runs when the pipeline is dropped unclosed and when the interpreter ends
         self._shut_down = weakref.finalize(self, _shut_down, self._scheduler, self._workers)
-        self.notes = self._start()
+        self.notes = (*stand_ins, *self._start())
 
     def _start(self) -> tuple[str, ...]:
         try:

@@ -31,6 +31,8 @@ class Runner(Protocol):
 Loader: TypeAlias = Callable[[StageEntry, Path, tuple[int, ...]], Runner]
 
 _LOADERS = {
+    "handoff": "edgeweave.runtime.handoff_runner:open_runner",
+    "litert": "edgeweave.runtime.litert_runner:open_runner",
     "onnxruntime": "edgeweave.runtime.onnxruntime_runner:open_runner",
     "tvm": "edgeweave.runtime.tvm_runner:open_runner",
 }

@@ -9,9 +9,10 @@ from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
 
 from edgeweave.schedules.cpu_default import schedule_kernel
+from edgeweave.schedules.int8_elementwise import schedule_elementwise
 
 _LOG = logging.getLogger(__name__)
-_SCHEDULED = "tirx.is_scheduled"
+SCHEDULED = "tirx.is_scheduled"  # the attribute of a function whose loops are left as they are
 
 
 def apply_schedules(module: IRModule, target: Target) -> IRModule:
@@ -19,10 +20,11 @@ def apply_schedules(module: IRModule, target: Target) -> IRModule:
     lanes = vector_lanes(target)
     functions = dict(module.functions)
     for name, function in functions.items():
-        if not isinstance(function, PrimFunc) or _SCHEDULED in function.attrs:
+        if not isinstance(function, PrimFunc) or SCHEDULED in function.attrs:
             continue
         try:
-            functions[name] = schedule_kernel(function, lanes).with_attr(_SCHEDULED, True)
+            scheduled = schedule_elementwise(function, lanes) or schedule_kernel(function, lanes)
+            functions[name] = scheduled.with_attr(SCHEDULED, True)
         except Exception as error:  # noqa: BLE001 - TVM raises its own types for loops it cannot move
             _LOG.debug("%s keeps its plain loops: %s", name.name_hint, str(error)[-200:])
     return IRModule(functions, attrs=module.attrs)

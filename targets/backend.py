@@ -74,13 +74,25 @@ class StageModel:
 
 
 @dataclass(frozen=True)
+class VendorEstimate:
+    """What a vendor's own tool says a whole stage takes: seconds of a call, by its own model.
+
+    ``details`` is JSON data: the tool with its version, every setting that the figure depends on,
+    and what else the tool reports (cycles, bytes moved).
+    """
+
+    seconds: float
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What a backend built: files in a folder of their own and how the runtime opens them.
 
     ``kind`` names the runner in ``edgeweave.runtime.runners``. ``files`` are names inside
     ``folder``. ``options`` is JSON data for the runner. ``host_run`` is the honest word for what a
     run of it on this machine shows: ``measured``, ``emulated``, ``reference``, or None when it
-    cannot run here.
+    cannot run here. ``estimate`` is the vendor's own figure for the stage, where there is one.
     """
 
     kind: str
@@ -88,6 +100,7 @@ class Artifact:
     files: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     host_run: Literal["measured", "emulated", "reference"] | None = None
+    estimate: VendorEstimate | None = None
 
 
 class Backend(Protocol):
@@ -95,6 +108,12 @@ class Backend(Protocol):
 
     name: str
     consumes: Literal["onnx", "tensorir"]
+    # whether what it builds carries the vendor's own figure, and stands for it when run here
+    estimates: bool
+
+    def missing(self) -> str:
+        """What has to be installed before it can build, as a sentence; "" when nothing is."""
+        ...
 
     @property
     def rules(self) -> Sequence[Rule]:

@@ -34,7 +34,8 @@ class Engine:
     system's core numbers of a CPU engine; empty for others. ``llvm_target`` are the keys of TVM's
     LLVM target (``mtriple``, ``mcpu``, ``mattr``) of a CPU engine; empty for others. ``memory_mib``
     is memory of the engine's own, whatever it is for; ``weights_mib`` is the most that it can hold
-    of weights (None: no limit is known). ``power_w`` is what it draws while it works.
+    of weights (None: no limit is known). ``power_w`` is what it draws while it works. ``vendor``
+    are settings of the vendor's compiler, by the names that the backend documents.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Engine:
     weights_mib: Quantity | None = None
     power_w: Quantity | None = None
     llvm_target: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    vendor: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

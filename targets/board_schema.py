@@ -46,7 +46,7 @@ _ENGINE_REQUIRED = (
 )
 _CPU_KEYS = ("cores", "llvm_target")
 _ENGINE_OPTIONAL = ("clock_ghz", "memory_mib", "weights_mib", "power_w")
-_ENGINE_KEYS = (*_ENGINE_REQUIRED, *_PEAKS, *_ENGINE_OPTIONAL, *_CPU_KEYS)
+_ENGINE_KEYS = (*_ENGINE_REQUIRED, *_PEAKS, *_ENGINE_OPTIONAL, *_CPU_KEYS, "vendor")
 _CONTENTION_KEYS = ("contention_knee_gb_s", "contention_slope")
 _MEMORY_KEYS = ("dram_gb_s", *_CONTENTION_KEYS)
 _LINK_KEYS = ("between", "bandwidth_gb_s", "latency_us")
@@ -149,6 +149,7 @@ class _Reader:
             call_overhead_us=self.quantity(table, at, "call_overhead_us"),
             cores=self.cores(table, at) if kind == "cpu" else (),
             llvm_target=self.llvm_target(table, at) if kind == "cpu" else {},
+            vendor=self.vendor(table, at) if "vendor" in table else {},
             **{k: self.quantity(table, at, k) for k in _ENGINE_OPTIONAL if k in table},
         )
 
@@ -266,6 +267,12 @@ class _Reader:
         if "mattr" in target:
             read["mattr"] = self.strings(target["mattr"], f"{at}.mattr")
         return read
+
+    def vendor(self, table: Mapping[str, Any], at: str) -> Mapping[str, str]:
+        """Settings of a vendor's compiler; which there are is up to the backend."""
+        at = f"{at}.vendor"
+        settings = self.table(table["vendor"], at)
+        return {key: self.text(settings, at, key) for key in settings}
 
     def share(self, table: Mapping[str, Any], at: str, key: str) -> Quantity:
         quantity = self.quantity(table, at, key)

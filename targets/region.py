@@ -7,6 +7,8 @@ from functools import cached_property
 
 from edgeweave.runtime.spec import ValueSpec
 
+_CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -49,6 +51,8 @@ class Region:
     def name(self) -> str:
         """``r012 Conv+Relu``: stable within one model, readable in a report."""
         labels = [op.label for op in self.operators]
+        # a quantised block is known by what stands between its conversions
+        labels = [label for label in labels if label not in _CONVERSIONS] or labels
         shown = labels if len(labels) <= 3 else [*labels[:2], f"…{len(labels) - 2} more"]
         return f"r{self.index:03d} {'+'.join(shown)}"
 

@@ -13,6 +13,8 @@ ENTRY_POINT_GROUP = "edgeweave.backends"
 
 _BACKENDS = {
     "cpu": "edgeweave.targets.cpu:BACKEND",
+    "handoff": "edgeweave.targets.handoff:BACKEND",
+    "npu_ethos_u": "edgeweave.targets.npu_ethos_u.backend:BACKEND",
     "onnxruntime": "edgeweave.targets.onnxruntime:BACKEND",
 }
 

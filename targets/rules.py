@@ -49,6 +49,12 @@ def installed_backend(name: str) -> Backend | None:
     return registry.find_backend(name) if name in registry.backend_names() else None
 
 
+def has_estimates(name: str) -> bool:
+    """Whether the backend's vendor has a compiler that states figures, and it is installed."""
+    backend = installed_backend(name)
+    return backend is not None and backend.estimates and not backend.missing()
+
+
 def find_refusal(
     region: Region,
     engine: Engine,

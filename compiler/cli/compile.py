@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeweave.compiler.cli.options import Target, Wish, make_job, model_options, request_options
+from edgeweave.compiler.cli.quantize_options import Precision, precision_options
 from edgeweave.compiler.cli.settings import settings_of, verb
 from edgeweave.compiler.errors import BudgetMissedError, CompileError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @verb("compile", "Place and build a model; write a bundle.")
 @model_options
 @request_options
+@precision_options
 @click.option(
     "-o",
     "--output",
@@ -40,6 +42,7 @@ def command(
     context: click.Context,
     target: Target,
     wish: Wish,
+    precision: Precision,
     output: Path,
     no_reference: bool,
     as_json: bool,
@@ -55,7 +58,7 @@ def command(
 
     with _folder_for(output):
         check_destination(output)
-        job = make_job(target, wish)
+        job = make_job(target, wish, precision.settings())
         planned, compiled = _compile(context, job, output, reference=not no_reference)
         if compiled is None:
             print_plan(planned, as_json=as_json, every_region=False)
@@ -117,6 +120,7 @@ def _print(compiled: Compiled, as_json: bool) -> None:
         show_plan.show_placement(plan, every_region=False),
         show_plan.show_build(data),
         ("", f"bundle: {bundle['path']}, {size(bundle['bytes'])}"),
+        show_plan.show_unfinished(data),
         show_plan.show_end(plan, data["build"]),
     ):
         for line in lines:

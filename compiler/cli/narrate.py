@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 _PHASES = {
     "import": "reading the model",
     "costs": "reading the cost table",
+    "reference": "running the float model",
+    "channels": "balancing channels",
+    "sensitivity": "finding out which regions int8 hurts",
+    "mixed precision": "trying which regions to leave in float",
     "check": "checking regions against ONNX Runtime",
     "plan": "placing",
+    "estimate": "asking the vendor's tool about stages",
     "build": "building stages",
     "pack": "packing",
     "measure": "measuring on this machine",

@@ -15,6 +15,7 @@ from edgeweave.runtime.errors import EdgeweaveError
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Job
+    from edgeweave.compiler.quantize.settings import QuantizeSettings
     from edgeweave.partition.constraints import Constraints
     from edgeweave.partition.plan import Request
     from edgeweave.targets.board import Board
@@ -310,7 +311,9 @@ def find_board(name: str) -> Board | None:
     return None if name == HOST else load_board(name)
 
 
-def make_job(target: Target, wish: Wish | None = None) -> Job:
+def make_job(
+    target: Target, wish: Wish | None = None, quantize: QuantizeSettings | None = None
+) -> Job:
     """The job that the options ask for; a usage error or TargetError for what is unknown."""
     board = find_board(target.board)  # before anything heavy is imported
     from edgeweave.compiler.frontend.rewrites import check_names
@@ -332,4 +335,5 @@ def make_job(target: Target, wish: Wish | None = None) -> Job:
         shapes=dict(target.shapes),
         skip=target.skip,
         dump=wish.dump,
+        quantize=quantize,
     )

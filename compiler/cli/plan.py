@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeweave.compiler.cli.options import Target, Wish, make_job, search_options
+from edgeweave.compiler.cli.options import Wish, make_job, search_options
 from edgeweave.compiler.cli.plan_source import Limits, PlanSource, limit_options, source_options
+from edgeweave.compiler.cli.quantize_options import Precision, precision_options
 from edgeweave.compiler.cli.settings import settings_of, verb
 from edgeweave.compiler.errors import BudgetMissedError
 
 if TYPE_CHECKING:
-    from edgeweave.compiler.pipeline import Planned
+    from edgeweave.compiler.pipeline import Job, Planned
     from edgeweave.partition.plan import Plan
 
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @source_options
 @limit_options
 @search_options
+@precision_options
 @click.option(
     "--check", is_flag=True, help="First build and check each new region, as compile does."
 )
@@ -35,6 +37,7 @@ def command(
     source: PlanSource,
     limits: Limits,
     wish: Wish,
+    precision: Precision,
     check: bool,
     regions: bool,
     compare: bool,
@@ -52,6 +55,11 @@ def command(
     tables = source.tables()
     if tables and check:
         raise click.UsageError("--check does not go with --costs: there is nothing to build")
+    quantize = precision.settings()
+    if quantize is not None and (tables or len(source.names) > 1):
+        raise click.UsageError(
+            "--quantize takes one MODEL; of several, each may be quantised already"
+        )
     targets = () if tables else source.targets()
     each = limits.of_each(source.names)
     form = _Form(as_json, regions, compare)
@@ -66,7 +74,7 @@ def command(
     if tables:
         _place_table(context, tables[0], wish, form)
     else:
-        _place_model(context, targets[0], wish, check, form)
+        _place_model(context, make_job(targets[0], wish, quantize), check, form)
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,8 @@ class _Form:
     compare: bool = False
 
 
-def _place_model(
-    context: click.Context, target: Target, wish: Wish, check: bool, form: _Form
-) -> None:
+def _place_model(context: click.Context, job: Job, check: bool, form: _Form) -> None:
     from edgeweave.compiler.cli.narrate import Narrator
-
-    job = make_job(target, wish)
     from edgeweave.compiler.pipeline import plan_model
 
     with Narrator(settings_of(context)) as narrator:
@@ -162,6 +166,7 @@ def _model_lines(data: Mapping[str, Any], plan: Plan, form: _Form) -> Iterator[s
     yield from show_plan.show_origins(plan.board, data["origins"])
     yield from show_plan.show_devices(data["devices"])
     yield from show_plan.show_plan(plan)
+    yield from show_plan.show_estimated(data)
     yield from show_plan.show_placement(plan, every_region=form.every_region)
     yield from show_plan.show_shortfall(plan)
     yield from show_plan.show_end(plan, unchecked=data["unchecked"])
@@ -187,7 +192,28 @@ def tell_warnings(context: click.Context, planned: Planned, *, shown: bool = Fal
 
     for text in planned.model.warnings:
         note(settings_of(context), text, word="warning")
+    idle = _integer_engines(planned)
+    if idle:
+        text = f"{' and '.join(idle)} can take regions in int8: --quantize int8"
+        note(settings_of(context), text)
     facts = planned.checks.facts
     for text in planned.checks.notes:
         if not shown or facts is None or text not in facts.notes:
             note(settings_of(context), text)
+
+
+def _integer_engines(planned: Planned) -> list[str]:
+    """Engines that compute in int8 and refuse every region of a float model for its precision."""
+    from edgeweave.targets.rules import PRECISION_RULE, installed_backend
+
+    refused: dict[str, set[str]] = {}
+    for placement in planned.plan.placements:
+        for other in placement.alternatives:
+            refused.setdefault(other.slot.engine, set()).add(other.rule)
+    return [
+        engine.name
+        for engine in planned.board.engines
+        if "int8" in engine.peak_gops
+        and refused.get(engine.name) == {PRECISION_RULE.id}
+        and any(installed_backend(name) for name in engine.backends)
+    ]

@@ -12,6 +12,7 @@ from edgeweave.partition.files.plan_json import plan_to_json
 
 if TYPE_CHECKING:
     from edgeweave.compiler.pipeline import Compiled, Planned
+    from edgeweave.partition.evaluate import Schedule
     from edgeweave.partition.plan import Plan
     from edgeweave.targets.backend import Slot
     from edgeweave.targets.board import Board
@@ -25,10 +26,22 @@ def planned_data(planned: Planned) -> dict[str, Any]:
         "model": model.path.name,
         "model_digest": model.digest,
         "rewrites": [asdict(rewrite) for rewrite in model.rewrites if rewrite.count],
+        "quantized": None if planned.quantized is None else planned.quantized.to_json(),
+        "estimated": _numbers(planned.estimated),
         "warnings": [*model.warnings, *planned.checks.notes],
         "origins": origins(planned.board),
         "unchecked": _unchecked(planned),
         "fallbacks": find_fallbacks(planned.plan).to_json(),
+    }
+
+
+def _numbers(schedule: Schedule | None) -> dict[str, Any] | None:
+    if schedule is None:
+        return None
+    return {
+        "latency_s": schedule.latency_s,
+        "interval_s": schedule.interval_s,
+        "interval_limit": schedule.interval_limit,
     }
 
 
@@ -49,15 +62,11 @@ def _slots(plan: Plan) -> Iterator[Slot]:
 def compiled_data(compiled: Compiled) -> dict[str, Any]:
     """What was planned, how each stage was built, and the bundle."""
     build = [asdict(choice) for choice in compiled.choices]
-    schedule = compiled.schedule
     return planned_data(compiled.planned) | {
         "build": build,
-        "predicted": {
-            "latency_s": schedule.latency_s,
-            "interval_s": schedule.interval_s,
-            "interval_limit": schedule.interval_limit,
-        },
+        "predicted": _numbers(compiled.schedule),
         "fallbacks": find_fallbacks(compiled.planned.plan, build).to_json(),
+        "unfinished": [{"stage": s, "produces": p} for s, p in compiled.unfinished],
         "bundle": {"path": str(compiled.bundle), "bytes": _bytes(compiled)},
     }
 

@@ -14,6 +14,8 @@ from edgeweave.compiler.cli.options import Tolerance
 from edgeweave.compiler.cli.settings import Settings, settings_of, verb
 
 if TYPE_CHECKING:
+    from edgeweave.compiler.second_opinion import Recorder
+    from edgeweave.runtime import compare
     from edgeweave.runtime.bundle import Bundle
     from edgeweave.runtime.pipeline import Pipeline
 
@@ -70,6 +72,7 @@ def command(
     from edgeweave.compiler.cli.frames import read_frame
 
     given = read_frame(inputs) if inputs else None
+    from edgeweave.compiler.second_opinion import Recorder
     from edgeweave.runtime import compare
     from edgeweave.runtime.bundle import open_bundle
     from edgeweave.runtime.pipeline import Pipeline
@@ -81,8 +84,10 @@ def command(
             [given] if given is not None else random_frames(opened.manifest.inputs, frames, seed)
         )
         tolerance = compare.Tolerance(atol, rtol) if verify else None
-        with Pipeline(opened) as pipeline:
-            data = _run(settings_of(context), pipeline, distinct, (frames, warmup), tolerance)
+        recorder = Recorder()
+        with Pipeline(opened, loaders=recorder.loaders) as pipeline:
+            checks = (tolerance, recorder)
+            data = _run(settings_of(context), pipeline, distinct, (frames, warmup), checks)
             if outputs is not None:
                 from edgeweave.compiler.cli.frames import write_outputs
 
@@ -104,7 +109,7 @@ def _run(
     pipeline: Pipeline,
     distinct: list[Any],
     counts: tuple[int, int],
-    tolerance: Any,
+    checks: tuple[compare.Tolerance | None, Recorder],
 ) -> dict[str, Any]:
     """Measure, and verify when there is a tolerance; the results as JSON data."""
     from edgeweave.compiler.cli.narrate import Narrator
@@ -113,6 +118,7 @@ def _run(
     from edgeweave.runtime.verify import verify
 
     frames, warmup = counts
+    tolerance, recorder = checks
     data: dict[str, Any] = {"notes": list(pipeline.notes), "verification": None}
     for text in pipeline.notes:
         note(settings, text)
@@ -122,9 +128,17 @@ def _run(
         data["measurement"] = asdict(measured)
         if tolerance is not None:
             narrator("verify", 0, 1, "ONNX Runtime on the original model")
+            recorder.recording = True
             found = verify(pipeline.bundle, distinct, tolerance, pipeline)
+            recorder.recording = False
             outputs = [asdict(o) | {"passed": o.passed} for o in found.outputs]
-            data["verification"] = asdict(found) | {"outputs": outputs, "passed": found.passed}
+            stages = [asdict(s) | {"passed": s.passed} for s in recorder.agreements()]
+            passed = found.passed and all(stage["passed"] for stage in stages)
+            data["verification"] = asdict(found) | {
+                "outputs": outputs,
+                "stages": stages,
+                "passed": passed,
+            }
     return data
 
 
@@ -144,8 +158,8 @@ def _predicted(bundle: Bundle, data: dict[str, Any]) -> dict[str, Any]:
         "budget_s": manifest.budget_s,
         "predicted": {"latency_s": latency_s, "interval_s": interval_s},
         "ratio": {
-            "latency": _ratio(measured["latency"]["p50_s"], latency_s),
-            "interval": _ratio(measured["interval_s"], interval_s),
+            "latency": _ratio(measured["word"], measured["latency"]["p50_s"], latency_s),
+            "interval": _ratio(measured["word"], measured["interval_s"], interval_s),
         },
         "stages": [
             {
@@ -159,8 +173,9 @@ def _predicted(bundle: Bundle, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ratio(value: float, reference: float) -> float | None:
-    return value / reference if reference > 0 else None
+def _ratio(word: str, value: float, predicted: float) -> float | None:
+    """None where there is nothing to divide by, or the time is of a reference."""
+    return value / predicted if predicted > 0 and word != "reference" else None
 
 
 def _judge(bundle: Path, data: dict[str, Any]) -> None:
@@ -169,7 +184,23 @@ def _judge(bundle: Path, data: dict[str, Any]) -> None:
     if found is None or found["passed"]:
         return
     from edgeweave.compiler.errors import VerificationError
+    from edgeweave.compiler.second_opinion import STEPS
 
+    for stage in found["stages"]:
+        if stage["layers"]["steps"] > STEPS:
+            raise VerificationError(
+                str(bundle),
+                f"stage {stage['stage']}: layer {stage['layers']['layer']} is "
+                f"{stage['layers']['steps']} steps from ONNX Runtime, given its values",
+                "Report it with the model; it is a fault of edgeweave",
+            )
+        if not stage["passed"]:
+            raise VerificationError(
+                str(bundle),
+                f"stage {stage['stage']}: {stage['differing']} of {stage['values']} values of "
+                "LiteRT's reference kernels are not those of the NPU's integer arithmetic",
+                "Report it with the model; it is a fault of edgeweave",
+            )
     wrong = [output for output in found["outputs"] if not output["passed"]]
     told = "; ".join(f"{output['name']!r}: {output['mismatch']}" for output in wrong)
     raise VerificationError(

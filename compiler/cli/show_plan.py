@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeweave.compiler.cli.compare import amount, energy, show_comparison
 from edgeweave.compiler.cli.fallbacks import find_fallbacks
+from edgeweave.compiler.cli.show_quantized import show_quantized
 from edgeweave.compiler.cli.text import DASH, counted, duration, table
 from edgeweave.partition.plan import Placement, Plan, Stage
 
@@ -21,6 +22,7 @@ def show_model(data: Mapping[str, Any], plan: Plan) -> Iterator[str]:
     yield f"{data.get('model', 'a model')} on {plan.board}: {regions}"
     done = [_rewrite(entry) for entry in data.get("rewrites", ())]
     yield f"rewrites: {', '.join(done) or 'none'}"
+    yield from show_quantized(data.get("quantized"))
 
 
 def _rewrite(entry: Mapping[str, Any]) -> str:
@@ -156,21 +158,39 @@ def show_build(data: Mapping[str, Any]) -> Iterator[str]:
     for choice in build:
         for candidate in choice["candidates"]:
             planned = "planned" if candidate["slot"] == choice["planned"] else ""
-            took = candidate["seconds"]
             rows.append(
                 [
                     choice["stage"],
                     candidate["slot"]["backend"],
                     planned,
-                    f"{duration(took)} measured" if took is not None else DASH,
+                    _took(candidate),
                     _verdict(choice, candidate),
                 ]
             )
     yield from table(["stage", "backend", "", "whole call", "verdict"], rows)
-    predicted = data["predicted"]
     yield ""
     yield "with the stages as built"
-    request = data["request"]
+    yield from _known(data["predicted"], data["request"])
+
+
+def show_estimated(data: Mapping[str, Any]) -> Iterator[str]:
+    """The numbers that follow from what vendors' tools state for whole stages."""
+    if data.get("estimated") is not None:
+        yield ""
+        yield "with whole stages as vendor-estimated"
+        yield from _known(data["estimated"], data["request"])
+
+
+def show_unfinished(data: Mapping[str, Any]) -> Iterator[str]:
+    """The stages that a vendor's own tool still has to build."""
+    for left in data["unfinished"]:
+        yield (
+            f"left to do: {left['produces']} of {left['stage']} is not built yet; "
+            f"stages/{left['stage']}/HANDOFF.md in the bundle says how"
+        )
+
+
+def _known(predicted: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:
     yield f"predicted latency:  {duration(predicted['latency_s'])}" + _limit(
         predicted["latency_s"], request["budget_s"], "the budget"
     )
@@ -179,6 +199,13 @@ def show_build(data: Mapping[str, Any]) -> Iterator[str]:
         f"set by {predicted['interval_limit']}"
         + _limit(predicted["interval_s"], request["max_interval_s"], "the limit")
     )
+
+
+def _took(candidate: Mapping[str, Any]) -> str:
+    if candidate["seconds"] is not None:
+        return f"{duration(candidate['seconds'])} measured"
+    estimate = candidate["estimate"]
+    return DASH if estimate is None else f"{duration(estimate['seconds'])} vendor-estimated"
 
 
 def _verdict(choice: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeweave.compiler.cli.text import DASH, counted, digits, duration, table
 
+REFERENCE = "reference"
 _HUNDRED = 100  # below so many frames the nearest-rank p99 is the maximum
 
 
@@ -22,8 +23,12 @@ def show_run(data: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _latency(data, measured, word)
     yield ""
-    yield from _compared(data, measured, word)
-    yield ""
+    if word == REFERENCE:
+        yield "times of a reference say how long it takes here, and nothing about the board"
+        yield ""
+    else:
+        yield from _compared(data, measured, word)
+        yield ""
     yield from _engines(measured, word)
     yield ""
     yield from _stages(data, measured, word)
@@ -48,6 +53,8 @@ def _latency(data: Mapping[str, Any], measured: Mapping[str, Any], word: str) ->
     keys = ("p50", "p90", "p99", "p999", "max")
     names = ("p50", "p90", "p99", "p99.9", "max")
     yield from table(names, [[duration(latency[f"{key}_s"]) for key in keys]])
+    if word == REFERENCE:
+        return
     if data["budget_s"] is None:
         yield "  no budget was set"
     else:
@@ -113,8 +120,45 @@ def show_verification(found: Mapping[str, Any], word: str = "") -> Iterator[str]
             output["name"],
             f"{output['max_abs']:.3g}",
             f"{output['max_rel']:.3g}",
-            output["mismatch"] or "equal within the tolerance",
+            _agreement(output, found["output_steps"].get(output["name"])),
         ]
         for output in found["outputs"]
     ]
     yield from table(["output", "max abs error", "max rel error", ""], rows)
+    for stage in found.get("stages", ()):
+        calls = counted(stage["calls"], "call")
+        yield (
+            f"  {stage['stage']}: LiteRT's reference kernels and the NPU's integer arithmetic "
+            f"differ in {stage['differing']} of {stage['values']:,} values ({calls})"
+        )
+        yield _layers(stage["layers"])
+
+
+def _agreement(output: Mapping[str, Any], step: float | None) -> str:
+    """What is wrong with an output, or how well it agrees; quantised ones count in steps."""
+    if step is None:
+        return output["mismatch"] or "equal within the tolerance"
+    text = f"{_steps(output['max_abs'], output['mean_abs'], step)}, a step is {step:.3g}"
+    if output["mismatch"]:
+        text = f"{output['mismatch']} ({text})"
+    if output["rounding"] is None:
+        return f"{text}; 2 steps are allowed"
+    most, mean = output["rounding"]
+    return (
+        f"{text}; ONNX Runtime itself moves by {_steps(most, mean, step)} when 1 % of its input is "
+        "rounded otherwise"
+    )
+
+
+def _steps(most: float, mean: float, step: float) -> str:
+    return f"{most / step:.3g} steps (mean {mean / step:.2g})"
+
+
+def _layers(found: Mapping[str, Any]) -> str:
+    """How a stage's layers agree with ONNX Runtime when each is given its values."""
+    worst = f"at most {counted(found['steps'], 'step')} off" if found["steps"] else "no step off"
+    where = f", in {found['layer']}" if found["steps"] > 1 else ""
+    return (
+        f"    layer by layer, each given ONNX Runtime's own values: {worst}{where} "
+        f"({counted(found['layers'], 'layer')}, {found['share']:.2%} of the values differ)"
+    )

@@ -13,6 +13,7 @@ from edgeweave.compiler.frontend.conditionals import inline_conditionals
 from edgeweave.compiler.frontend.constants import fold_constants
 from edgeweave.compiler.frontend.dead_code import remove_dead_code
 from edgeweave.compiler.frontend.denormals import flush_denormals, flush_tiny_weights
+from edgeweave.compiler.frontend.dequantize import dequantize_per_reader
 from edgeweave.compiler.frontend.duplicates import remove_duplicates
 from edgeweave.compiler.frontend.functions import inline_functions
 from edgeweave.compiler.frontend.opset_upgrade import upgrade_opset
@@ -63,6 +64,11 @@ REWRITES: tuple[RewriteRule, ...] = (
         "zero-channels",
         "Remove channels that are always zero or that nobody reads.",
         remove_zero_channels,
+    ),
+    RewriteRule(
+        "dequantize",
+        "Give every reader of a dequantised value a DequantizeLinear of its own.",
+        dequantize_per_reader,
     ),
 )
 # These make work for each other: a branch inlined brings constants, a constant decides a branch.

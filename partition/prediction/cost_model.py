@@ -15,6 +15,7 @@ from edgeweave.targets.region import Region, RegionGraph
 from edgeweave.targets.rules import find_refusal
 
 Refuse = Callable[[Region, Engine, str], Refusal | None]
+Estimate = Callable[[Region, Engine, str], float | None]
 _SOURCES = list(Source)  # best first
 
 
@@ -24,11 +25,13 @@ def cost_table(
     measured: Mapping[MeasureKey, float] | None = None,
     refuse: Refuse = find_refusal,
     call_s: Mapping[Slot, float] | None = None,
+    estimate: Estimate | None = None,
 ) -> CostTable:
     """What every region costs on every slot of the board, or why the slot refuses it.
 
     A slot is an engine and one of its backends. ``measured`` holds seconds of whole calls; a
-    measured cost wins over the roofline. ``call_s`` holds seconds of a call that computes nothing,
+    measured cost wins over ``estimate``, what a vendor's tool states for a region alone, and that
+    over the roofline. ``call_s`` holds seconds of a call that computes nothing,
     of the slots where it was measured; elsewhere the engine's figure counts. Raises PartitionError
     for a board without a CPU engine.
     """
@@ -48,6 +51,7 @@ def cost_table(
                     measured or {},
                     overhead[slot],
                     refuse,
+                    estimate,
                     _entry_s(graph, region, entry),
                 )
                 for slot in slots
@@ -143,6 +147,7 @@ def _cost(
     measured: Mapping[MeasureKey, float],
     overhead_s: float,
     refuse: Refuse,
+    estimate: Estimate | None,
     entry_s: Mapping[str, float],
 ) -> Cost | Refusal:
     engine = board.engine(slot.engine)
@@ -151,7 +156,10 @@ def _cost(
         return refusal
     dram_gb_s = board.dram_gb_s.value
     call_s = measured.get(MeasureKey.of(region, engine, slot.backend, board))
-    if call_s is None:
+    stated_s = None if estimate is None else estimate(region, engine, slot.backend)
+    if call_s is None and stated_s is not None:
+        cost = Cost(stated_s, Source.VENDOR)
+    elif call_s is None:
         cost = roofline(region, engine, dram_gb_s)
     else:
         # Never less than the ideal roofline: an overestimated overhead makes no region free.

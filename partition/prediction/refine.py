@@ -12,24 +12,28 @@ from edgeweave.targets.backend import Slot
 
 @dataclass(frozen=True)
 class BuiltTime:
-    """Where a stage ended up and what a whole call of it took; None where it was not timed."""
+    """Where a stage ended up and what a whole call of it takes; None where nobody knows.
+
+    ``source`` says who knows: it was measured, or the vendor's tool states it for the stage.
+    """
 
     slot: Slot
     regions: tuple[int, ...]
     seconds: float | None
+    source: Source = Source.MEASURED
 
 
 def refine(table: CostTable, stages: Sequence[BuiltTime]) -> Schedule:
-    """Evaluate the stages with their measured times in place of the sums over their regions.
+    """Evaluate the stages with their own times in place of the sums over their regions.
 
-    A measured time covers the stage's call overhead; transfers stay those of the table.
+    A time covers the stage's call overhead; transfers stay those of the table.
     """
     placed = [(table.slots.index(stage.slot), stage.regions) for stage in stages]
     return evaluate(refined_table(table, stages), placed)
 
 
 def refined_table(table: CostTable, stages: Sequence[BuiltTime]) -> CostTable:
-    """The table with the regions' costs scaled so that each stage adds up to its measured time.
+    """The table with the regions' costs scaled so that each stage adds up to its own time.
 
     A region costs the same on every slot of the same backend where it did before.
     """
@@ -46,5 +50,5 @@ def refined_table(table: CostTable, stages: Sequence[BuiltTime]) -> CostTable:
             share = part if total else 1 / len(stage.regions)
             for other, slot in enumerate(table.slots):
                 if slot.backend == stage.slot.backend and table.costs[region][other] == known:
-                    rows[region][other] = Cost(net * share, Source.MEASURED)
+                    rows[region][other] = Cost(net * share, stage.source)
     return replace(table, costs=tuple(tuple(row) for row in rows))

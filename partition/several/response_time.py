@@ -82,7 +82,8 @@ def response_times(flows: Sequence[Flow], contention: Contention | None = None) 
     """A bound on each flow's response, from a frame's arrival to its end; infinite where none.
 
     ``flows`` come in the order of their priorities, the highest first. A flow's bound grows with
-    every flow that is added, wherever it is added.
+    every flow that is added, wherever it is added; but what counts as unbounded (``give_up_s``)
+    does too.
     """
     slowed = _slowed(flows, contention)
     ends: list[tuple[float, ...]] = []
@@ -96,6 +97,15 @@ def response_times(flows: Sequence[Flow], contention: Contention | None = None) 
         ends.append(found)
         responses.append(response)
     return responses
+
+
+def give_up_s(flows: Sequence[Flow], contention: Contention | None = None) -> float:
+    """A response above this is not looked for, and counts as infinite."""
+    return _enough(flows, _slowed(flows, contention))
+
+
+def _enough(flows: Sequence[Flow], slowed: Sequence[tuple[float, ...]]) -> float:
+    return _GIVE_UP * (sum(map(sum, slowed)) + max((f.period_s or 0.0 for f in flows), default=0.0))
 
 
 def _slowed(flows: Sequence[Flow], contention: Contention | None) -> list[tuple[float, ...]]:
@@ -228,8 +238,7 @@ def _ends(board: _Neighbours) -> tuple[float, ...]:
     flow = board.flow
     if board.is_overloaded():
         return (INFINITY,) * len(flow.jobs)
-    work = sum(map(sum, board.slowed))
-    enough = _GIVE_UP * (work + max((f.period_s or 0.0 for f in board.flows), default=0.0))
+    enough = _enough(board.flows, board.slowed)
     pairs = zip(flow.starts, flow.jobs, strict=True)
     ends = [start + job.seconds for start, job in pairs]
     while True:

@@ -33,6 +33,11 @@ class CpuBackend:
 
     name: str = "cpu"
     consumes: Literal["onnx", "tensorir"] = "tensorir"
+    estimates: bool = False
+
+    def missing(self) -> str:
+        """Nothing: all that it needs is installed with edgeweave."""
+        return ""
 
     @property
     def rules(self) -> Sequence[Rule]:

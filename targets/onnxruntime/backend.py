@@ -39,6 +39,11 @@ class OnnxRuntimeBackend:
 
     name: str = "onnxruntime"
     consumes: Literal["onnx", "tensorir"] = "onnx"
+    estimates: bool = False
+
+    def missing(self) -> str:
+        """Nothing: all that it needs is installed with edgeweave."""
+        return ""
 
     @property
     def rules(self) -> Sequence[Rule]:

@@ -146,7 +146,7 @@ def test_a_named_pipe_in_a_folder_is_refused_without_reading_it(folder):
 
 
 def test_a_newer_format_asks_for_a_newer_edgeweave_even_with_unknown_keys(folder):
-    rewrite_manifest(folder, lambda d: d.update(format_version=2, novelty=True))
+    rewrite_manifest(folder, lambda d: d.update(format_version=3, novelty=True))
     with pytest.raises(BundleError, match="this bundle needs a newer edgeweave"):
         open_bundle(folder)
 

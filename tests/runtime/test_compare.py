@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgeweave.runtime.compare import Tolerance, compare
+from edgeweave.runtime.compare import OutputDifference, Tolerance, compare, explained, worse
 
 EXACT, LOOSE = Tolerance(0.0, 0.0), Tolerance(1e-3, 1e-3)
 NAN, INF = float("nan"), float("inf")
@@ -76,3 +76,33 @@ def test_the_worst_element_of_a_sequence_is_reported():
     found = compare("y", [f32(1), f32(2)], [f32(1.5), f32(2)], LOOSE)
     assert found.max_abs == 0.5
     assert not found.passed
+
+
+@pytest.mark.parametrize(("steps", "off", "passed"), [(0, 1, False), (1, 1, True), (1, 2, False)])
+def test_integers_agree_up_to_the_steps_that_are_allowed(steps, off, passed):
+    wanted = np.array([-128, 0, 126], np.int8)
+    got = wanted + np.int8(off) if off < 2 else np.array([-126, 0, 126], np.int8)
+    found = compare("y", got, wanted, Tolerance(0, 0, steps))
+    assert found.passed is passed
+    assert found.max_abs == off
+    if not passed and steps:
+        assert found.mismatch == "1 of 3 values differ by more than 1"
+
+
+def test_a_difference_is_explained_by_what_the_reference_does_itself():
+    wanted = np.zeros(4, np.float32)
+    found = compare("y", np.array([4, 0, 0, 0], np.float32), wanted, Tolerance(0, 0))
+    as_far = compare("y", np.array([0, 2, 0, 0], np.float32), wanted, Tolerance(0, 0))
+    nearer = compare("y", np.array([0, 1, 1, 1], np.float32), wanted, Tolerance(0, 0))
+    still = compare("y", wanted, wanted, Tolerance(0, 0))
+    assert (found.mean_abs, as_far.mean_abs) == (1.0, 0.5)
+    assert explained(found, as_far).passed
+    assert explained(found, as_far).rounding == (2.0, 0.5)
+    assert not explained(found, nearer).passed  # the largest is over twice as large
+    assert not explained(found, still).passed
+
+
+def test_of_two_frames_the_larger_rounding_is_told():
+    a = OutputDifference("y", 1.0, 0.1, "", 0.5, (2.0, 0.5))
+    b = OutputDifference("y", 2.0, 0.1, "", 0.25, None)
+    assert worse(a, b) == OutputDifference("y", 2.0, 0.1, "", 0.5, (2.0, 0.5))

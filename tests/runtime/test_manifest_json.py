@@ -28,7 +28,7 @@ STAGE = StageEntry(
     host_run=None,
 )
 MANIFEST = Manifest(
-    format_version=1,
+    format_version=2,
     model="m.onnx",
     model_digest="ab",
     board="host",
@@ -42,6 +42,7 @@ MANIFEST = Manifest(
     budget_s=None,
     reference=None,
     created_with={"python": "3.11"},
+    output_steps={},
 )
 
 

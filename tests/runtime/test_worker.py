@@ -64,6 +64,7 @@ def bundle_of(tmp_path, *stages, inputs=("x",), outputs=("y",)):
         budget_s=None,
         reference=None,
         created_with={},
+        output_steps={},
     )
     return Bundle(tmp_path, tmp_path, manifest, None)
 

@@ -54,7 +54,8 @@ def test_text_says_predicted_and_ends_with_the_fallbacks(edgeweave, model):
     assert "within the budget of 5.00 s" in said.out
     assert "lower bound:" in said.out
     assert "best single engine" in said.out
-    assert "npu/npu_ethos_u  backend.missing" in said.out
+    assert "npu/npu_ethos_u  engine.precision" in said.out
+    assert "note: npu can take regions in int8: --quantize int8" in said.err
     assert "not npu/npu_ethos_u" not in said.out
     assert "measured" not in said.out
     assert said.out.splitlines()[-1].startswith("fallback: none of ")

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from edgeweave.partition.contention import Contention
 from edgeweave.partition.overlap import Job, run_once
-from edgeweave.partition.several.response_time import INFINITY, Flow, response_times
+from edgeweave.partition.several.response_time import (
+    INFINITY,
+    Flow,
+    give_up_s,
+    response_times,
+)
 from edgeweave.partition.simulation.simulate import simulate
 from edgeweave.partition.simulation.stream import Stream
 
@@ -109,7 +114,7 @@ def test_bounds_grow_with_every_flow_that_is_added(system, place):
     more = response_times(added, law)
     kept = more[:place] + more[place + 1 :]
     for fewer, after in zip(response_times(flows, law), kept, strict=False):
-        assert fewer <= after * (1 + 1e-9)
+        assert fewer <= after * (1 + 1e-9) or after > give_up_s(flows, law)
 
 
 def test_a_lower_priority_blocks_once_per_visit():

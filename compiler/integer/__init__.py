@@ -1,0 +1,1 @@
+"""Quantised regions computed in integers: which ones, and their kernels in place of TVM's."""

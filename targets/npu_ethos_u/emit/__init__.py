@@ -1,0 +1,1 @@
+"""From a QDQ ONNX stage to an int8 TFLite model."""
