@@ -33,6 +33,7 @@ from edgeweave.runtime.runners import Runner, find_loader, first_line
 from edgeweave.runtime.spec import ValueSpec
 from edgeweave.targets.backend import Slot, StageModel, VendorEstimate
 from edgeweave.targets.board import Engine
+from edgeweave.targets.errors import BuildError
 from edgeweave.targets.region import Region
 
 _STYLES: tuple[Style, ...] = ("normal", "unit", "wide", "small-ints")
@@ -69,6 +70,7 @@ class CheckResult:
     """The verdict on one backend's code for a region; ``timing`` is None when it was not timed.
 
     ``estimate_s`` are the seconds that a vendor's tool states, where the backend has such a tool.
+    ``is_passing`` says that the next try may end otherwise.
     """
 
     backend: str
@@ -76,6 +78,7 @@ class CheckResult:
     detail: str
     timing: Timing | None
     estimate_s: float | None = None
+    is_passing: bool = False
 
 
 def check_region(task: CheckTask) -> list[CheckResult]:
@@ -92,7 +95,10 @@ def check_region(task: CheckTask) -> list[CheckResult]:
             try:
                 runner, estimate = _open(replace(source, stage=stage), task.engine, folder)
             except EdgeweaveError as error:
-                results[backend] = CheckResult(backend, Verdict.UNBUILDABLE, error.reason, None)
+                passing = isinstance(error, BuildError) and error.is_passing
+                results[backend] = CheckResult(
+                    backend, Verdict.UNBUILDABLE, error.reason, None, is_passing=passing
+                )
                 continue
             stack.callback(runner.close)
             found = _check(runner, stage, expected)

@@ -224,7 +224,8 @@ class Checks:
             )
             self._measured[key] = measured
             measurements.append(measured)
-        self._write([record], measurements)
+        if not result.is_passing:
+            self._write([record], measurements)
 
     def _write(self, records: Iterable[CheckRecord], measurements: Sequence[Measurement]) -> None:
         if self._path is None or self._store is None:

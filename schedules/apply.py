@@ -9,7 +9,7 @@ from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
 
 from edgeweave.schedules.cpu_default import schedule_kernel
-from edgeweave.schedules.int8_elementwise import schedule_elementwise
+from edgeweave.schedules.int8.elementwise import schedule_elementwise
 
 _LOG = logging.getLogger(__name__)
 SCHEDULED = "tirx.is_scheduled"  # the attribute of a function whose loops are left as they are

@@ -10,4 +10,9 @@ class TargetError(EdgeweaveError):
 
 
 class BuildError(TargetError):
-    """A backend could not build a stage; ``subject`` is the stage's name."""
+    """A backend could not build a stage; ``subject`` is the stage's name.
+
+    ``is_passing`` says that the next try may succeed: the machine was busy or full.
+    """
+
+    is_passing = False

@@ -9,8 +9,8 @@ from tvm.tirx import PrimFunc
 
 from edgeweave.compiler.integer.layer import Layer
 from edgeweave.compiler.integer.reading import Quantised
-from edgeweave.schedules.int8_dot import DotUnit
-from edgeweave.schedules.int8_round import settings
+from edgeweave.schedules.int8.dot import DotUnit
+from edgeweave.schedules.int8.round import settings
 
 LARGEST_SUM = 2**31 - 1
 
@@ -46,7 +46,7 @@ def multipliers(x: Quantised, scales: np.ndarray, result: Quantised, count: int)
 
 
 def kernel_settings(layer: Layer, x: Quantised, unit: DotUnit) -> np.ndarray:
-    """The settings of int8_round for a layer."""
+    """The settings of ``round`` for a layer."""
     result = layer.result
     limits = np.iinfo(result.dtype)
     low = max(int(limits.min) - result.zero, layer.low / float(result.scale))

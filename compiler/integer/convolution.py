@@ -12,9 +12,9 @@ from edgeweave.compiler.integer.layer import Constant, Layer
 from edgeweave.compiler.integer.product import product_of_rows
 from edgeweave.compiler.integer.reading import Quantised
 from edgeweave.compiler.integer.windows import find_windows
-from edgeweave.schedules.int8_conv import ConvKernel
-from edgeweave.schedules.int8_dot import find_dot
-from edgeweave.schedules.int8_shape import ConvShape
+from edgeweave.schedules.int8.conv import ConvKernel
+from edgeweave.schedules.int8.dot import find_dot
+from edgeweave.schedules.int8.shape import ConvShape
 
 _ALONG = (1, 2, 4)  # pixels of a row that one pixel becomes
 

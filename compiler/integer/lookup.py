@@ -9,10 +9,10 @@ import numpy as np
 from edgeweave.compiler.integer.call import Call
 from edgeweave.compiler.integer.unary import Unary
 from edgeweave.compiler.integer.windows import find_windows
-from edgeweave.schedules.int8_move import PadShape, pad, transpose
-from edgeweave.schedules.int8_pool import PoolShape, max_pool
-from edgeweave.schedules.int8_round import settings
-from edgeweave.schedules.int8_softmax import LOG2_E, softmax
+from edgeweave.schedules.int8.move import PadShape, pad, transpose
+from edgeweave.schedules.int8.pool import PoolShape, max_pool
+from edgeweave.schedules.int8.round import settings
+from edgeweave.schedules.int8.softmax import LOG2_E, softmax
 
 _LAST_AXIS_BY_DEFAULT = 13  # the operator set from which on Softmax is along the last axis
 

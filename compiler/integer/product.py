@@ -16,8 +16,8 @@ from edgeweave.compiler.integer.call import (
 )
 from edgeweave.compiler.integer.layer import Constant, Layer
 from edgeweave.compiler.integer.reading import Quantised
-from edgeweave.schedules.int8_dot import SIGN, DotUnit, find_dot
-from edgeweave.schedules.int8_matmul import MatmulKernel, MatmulShape, Side
+from edgeweave.schedules.int8.dot import SIGN, DotUnit, find_dot
+from edgeweave.schedules.int8.matmul import MatmulKernel, MatmulShape, Side
 
 
 def product(layer: Layer, target: Target) -> Call | None:

@@ -14,6 +14,8 @@ class VelaMissingError(BuildError):
 class VelaProcessError(BuildError):
     """Vela crashed, took too long, or could not be started."""
 
+    is_passing = True
+
 
 class VelaRejectionError(BuildError):
     """Vela ended with an error of its own; ``reason`` holds its words."""

@@ -3,9 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from edgeweave.compiler.check_region import CheckResult, Verdict
 from edgeweave.compiler.checks import Checks
 from edgeweave.compiler.code_version import code_version
 from edgeweave.compiler.regions import find_regions
+from edgeweave.targets.backend import Slot
+from edgeweave.targets.board_file import load_board
 from edgeweave.targets.host import detect_host
 
 GOOD = """g (float[2,3] x) => (float[2,3] y) <float[3,3] w = {1,2,3,4,5,6,7,8,9}> {
@@ -126,3 +129,60 @@ def test_a_verdict_holds_for_engines_of_other_boards(checked, host, canonical):
     (wrong,) = find_regions(canonical(WRONG)).graph.regions
     elsewhere = replace(host.engines[0], name="big", llvm_target={"mtriple": "aarch64-linux-gnu"})
     assert checks.refuse(wrong, elsewhere, "cpu").rule == "checked.different"
+
+
+QUANTISED = """g (int8[1,8,8,8] x) => (int8[1,8,8,8] z)
+<float s = {0.05}, float t = {0.1}, int8 o = {0}> {
+    a = DequantizeLinear(x, s, o)
+    b = Relu(a)
+    y = QuantizeLinear(b, t, o)
+    c = DequantizeLinear(y, t, o)
+    d = Relu(c)
+    z = QuantizeLinear(d, t, o)
+}"""
+
+
+@pytest.fixture(scope="module")
+def quantised(canonical):
+    return find_regions(canonical(QUANTISED))
+
+
+def test_a_vendors_compiler_is_asked_once_and_its_figure_is_kept(host, quantised, tmp_path):
+    board = load_board("imx93")
+    npu = board.engine("npu")
+    checks = Checks(host, tmp_path, board)
+    tasks = checks.vendor_tasks(quantised)
+    assert [task.backends for task in tasks] == [("npu_ethos_u",)] * 2
+    checks.run(tasks)
+    region = quantised.graph.regions[0]
+    assert checks.vendor_tasks(quantised) == []
+    for known in (checks, Checks(host, tmp_path, board)):
+        assert known.refuse(region, npu, "npu_ethos_u") is None
+        assert known.estimate(region, npu, "npu_ethos_u") > 0
+        assert known.is_checked(region, "npu_ethos_u")
+    other = replace(npu, vendor={**npu.vendor, "memory_mode": "Dedicated_Sram_512KB"})
+    assert checks.estimate(region, other, "npu_ethos_u") is None
+
+
+def test_a_fault_that_passes_is_not_remembered(host, quantised, tmp_path):
+    board = load_board("imx93")
+    checks = Checks(host, tmp_path, board)
+    task = checks.vendor_tasks(quantised)[0]
+
+    class Worker:
+        def check(self, _task):
+            late = CheckResult("npu_ethos_u", Verdict.UNBUILDABLE, "too late", None, None, True)
+            return [late]
+
+    checks.run([task], worker=Worker())
+    npu = board.engine("npu")
+    assert "too late" in checks.refuse(task.region, npu, "npu_ethos_u").reason
+    assert Checks(host, tmp_path, board).refuse(task.region, npu, "npu_ethos_u") is None
+
+
+def test_of_another_board_only_what_is_placed_is_checked(host, quantised, tmp_path):
+    checks = Checks(host, tmp_path, load_board("imx93"))
+    cpu, npu = Slot("a55", "cpu"), Slot("npu", "npu_ethos_u")
+    assert checks.placed_tasks(quantised, [npu, npu]) == []
+    (task,) = checks.placed_tasks(quantised, [npu, cpu])
+    assert task.region.digest == quantised.graph.regions[1].digest

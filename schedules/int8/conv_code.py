@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import cover, kind, load, loop, many, store
-from edgeweave.schedules.int8_pack import Block, Source, emit_pack
-from edgeweave.schedules.int8_round import Rounding
+from edgeweave.schedules.int8.emit import cover, kind, load, loop, many, store
+from edgeweave.schedules.int8.pack import Block, Source, emit_pack
+from edgeweave.schedules.int8.round import Rounding
 
 if TYPE_CHECKING:
-    from edgeweave.schedules.int8_conv import ConvKernel
+    from edgeweave.schedules.int8.conv import ConvKernel
 
 _COPIES = (16, 8, 4, 1)  # bytes copied at once, the first that a row has
 

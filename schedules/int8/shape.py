@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from edgeweave.schedules.int8_dot import DotUnit
+from edgeweave.schedules.int8.dot import DotUnit
 
 # Taps in a word save operations, and cost more words of input.
 _WORTH_TAPS = 1.25

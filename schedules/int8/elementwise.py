@@ -19,7 +19,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import BufferStore, IntImm, PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import SHARED, cover, flat, loop, root
+from edgeweave.schedules.int8.emit import SHARED, cover, flat, loop, root
 
 Views = list[tuple[Any, Any]]  # a parameter, and its elements without axes
 _BYTES = ("int8", "uint8")

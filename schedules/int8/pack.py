@@ -8,9 +8,9 @@ from typing import Any
 
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_dot import DotUnit
-from edgeweave.schedules.int8_emit import kind, many
-from edgeweave.schedules.int8_shape import Layout
+from edgeweave.schedules.int8.dot import DotUnit
+from edgeweave.schedules.int8.emit import kind, many
+from edgeweave.schedules.int8.shape import Layout
 
 _VECTORS = (16, 8, 4)  # words stored at once, the first that a row has
 _WIDE_LOADS = (1, 2, 4)  # strides of columns that one load covers

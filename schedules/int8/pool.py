@@ -10,7 +10,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import SHARED, cover, flat, kind, load, loop, many, root, store
+from edgeweave.schedules.int8.emit import SHARED, cover, flat, kind, load, loop, many, root, store
 
 _VECTORS = (64, 32, 16, 8, 4, 2, 1)
 _WIDE_LOADS = (1, 2, 4)  # strides that one load covers

@@ -9,7 +9,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import SHARED, cover, flat, load, loop, many, root, runs, store
+from edgeweave.schedules.int8.emit import SHARED, cover, flat, load, loop, many, root, runs, store
 
 _VECTORS = (64, 32, 16, 8, 4, 2, 1)
 _BLOCK = 32  # rows and columns that stay in the first cache while they are exchanged

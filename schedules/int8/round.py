@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import many
+from edgeweave.schedules.int8.emit import many
 
 # Adding it rounds a float32 of less than 2**22 half to even and leaves the integer in its low bits.
 MAGIC = 12582912.0
@@ -19,7 +19,7 @@ SETTINGS = 5  # numbers in the buffer that ``Rounding.bind`` reads
 def settings(pad: int, offset: int, zero: int, low: float, high: float) -> list[int]:
     """What a kernel is told at run time, as int32: floats as their bits.
 
-    ``pad`` and ``offset`` are of its input (int8_pack), ``zero`` is the result's zero point, and
+    ``pad`` and ``offset`` are of its input (``pack``), ``zero`` is the result's zero point, and
     ``low`` and ``high`` bound the scaled sums, zero point not added.
     """
     import numpy as np

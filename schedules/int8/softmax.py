@@ -11,7 +11,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import (
+from edgeweave.schedules.int8.emit import (
     SHARED,
     cover,
     flat,
@@ -23,7 +23,7 @@ from edgeweave.schedules.int8_emit import (
     runs,
     store,
 )
-from edgeweave.schedules.int8_round import MAGIC, MAGIC_BITS, SETTINGS, Rounding
+from edgeweave.schedules.int8.round import MAGIC, MAGIC_BITS, SETTINGS, Rounding
 
 FACTORS = 2  # numbers in the buffer of factors
 LOG2_E = 1 / log(2)
@@ -36,7 +36,7 @@ _TERMS = 7  # of the series of 2**x for x in [-0.5, 0.5]: exact to 1e-7
 def softmax(
     rows: int, columns: int, dtypes: tuple[str, str], shapes: Sequence[tuple[int, ...]]
 ) -> PrimFunc:
-    """The scheduled function of input, factors, settings of int8_round and result.
+    """The scheduled function of input, factors, settings of ``round`` and result.
 
     The factors are the input's scale times log2(e), negated, and the reciprocal of the result's
     scale; ``shapes`` are those of input and result.

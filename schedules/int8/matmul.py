@@ -11,11 +11,11 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_dot import SIGN, DotUnit
-from edgeweave.schedules.int8_emit import flat, kind, many, root
-from edgeweave.schedules.int8_matmul_code import MORE_SETTINGS, MatmulCode
-from edgeweave.schedules.int8_round import SETTINGS
-from edgeweave.schedules.int8_tile import WORTH_THREADS
+from edgeweave.schedules.int8.dot import SIGN, DotUnit
+from edgeweave.schedules.int8.emit import flat, kind, many, root
+from edgeweave.schedules.int8.matmul_code import MORE_SETTINGS, MatmulCode
+from edgeweave.schedules.int8.round import SETTINGS
+from edgeweave.schedules.int8.tile import WORTH_THREADS
 
 Side = Literal["left", "right", "none"]
 _BLOCK_BYTES = 192 * 1024  # packed right-hand side that stays near a core
@@ -55,7 +55,7 @@ class MatmulKernel:
     The kernel's parameters are the left side, the right side (the constant one as ``pack`` gives
     it), an int32 bias and a float32 scale for each of ``shape.columns`` where the right side is
     constant, else for each of ``shape.rows``, the settings, and the result. The settings are those
-    of int8_round, for the right side, or for the left one where the right is constant, and then
+    of ``round``, for the right side, or for the left one where the right is constant, and then
     the left side's pad and offset, and the stored zero points of left and right.
     """
 

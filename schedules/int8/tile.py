@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from edgeweave.schedules.int8_dot import DotUnit
-from edgeweave.schedules.int8_shape import Layout
+from edgeweave.schedules.int8.dot import DotUnit
+from edgeweave.schedules.int8.shape import Layout
 
 WORTH_THREADS = 50_000.0  # cycles below which waking threads costs more than they give
 _CACHE_BYTES = 256 * 1024  # packed input that stays near a core

@@ -13,12 +13,12 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import PrimFunc
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_conv_code import ConvCode
-from edgeweave.schedules.int8_dot import DotUnit
-from edgeweave.schedules.int8_emit import flat, root
-from edgeweave.schedules.int8_round import SETTINGS
-from edgeweave.schedules.int8_shape import ConvShape, Layout
-from edgeweave.schedules.int8_tile import ConvTile, choose_tile
+from edgeweave.schedules.int8.conv_code import ConvCode
+from edgeweave.schedules.int8.dot import DotUnit
+from edgeweave.schedules.int8.emit import flat, root
+from edgeweave.schedules.int8.round import SETTINGS
+from edgeweave.schedules.int8.shape import ConvShape, Layout
+from edgeweave.schedules.int8.tile import ConvTile, choose_tile
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ConvKernel:
     With ``spread`` (rows, columns) the filters are (channel, row, column) of the pixels that each
     pixel becomes, as in a transposed convolution of that kernel and stride.
     The function's parameters are the input, the words of ``pack``, an int32 bias and a float32
-    scale per filter, the settings of int8_round, and the result.
+    scale per filter, the settings of ``round``, and the result.
     """
 
     shape: ConvShape

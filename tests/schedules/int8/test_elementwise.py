@@ -5,7 +5,7 @@ import onnx.parser
 import pytest
 
 from edgeweave.schedules.apply import apply_schedules
-from edgeweave.schedules.int8_elementwise import schedule_elementwise
+from edgeweave.schedules.int8.elementwise import schedule_elementwise
 
 tvm = pytest.importorskip("tvm")
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tvm.tirx.script import builder as tir
 
-from edgeweave.schedules.int8_emit import cover, cover_to, load, loop, many, store
-from edgeweave.schedules.int8_pack import Source, load_bytes
-from edgeweave.schedules.int8_round import SETTINGS, Rounding
+from edgeweave.schedules.int8.emit import cover, cover_to, load, loop, many, store
+from edgeweave.schedules.int8.pack import Source, load_bytes
+from edgeweave.schedules.int8.round import SETTINGS, Rounding
 
 if TYPE_CHECKING:
-    from edgeweave.schedules.int8_matmul import MatmulKernel
+    from edgeweave.schedules.int8.matmul import MatmulKernel
 
-MORE_SETTINGS = 3  # after those of int8_round
+MORE_SETTINGS = 3  # after those of ``round``
 _LANES = (16, 8, 4, 2, 1)  # words packed at once, the first that fits
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from edgeweave.runtime.cpu_features import lacking_features
-from edgeweave.schedules.int8_conv import ConvKernel
-from edgeweave.schedules.int8_dot import PLAIN, UNITS, DotUnit, find_dot
-from edgeweave.schedules.int8_matmul import MatmulKernel, MatmulShape
-from edgeweave.schedules.int8_round import settings
-from edgeweave.schedules.int8_shape import ConvShape, Layout
-from edgeweave.schedules.int8_tile import ConvTile, choose_tile
+from edgeweave.schedules.int8.conv import ConvKernel
+from edgeweave.schedules.int8.dot import PLAIN, UNITS, DotUnit, find_dot
+from edgeweave.schedules.int8.matmul import MatmulKernel, MatmulShape
+from edgeweave.schedules.int8.round import settings
+from edgeweave.schedules.int8.shape import ConvShape, Layout
+from edgeweave.schedules.int8.tile import ConvTile, choose_tile
 from edgeweave.targets.cpu.features import needed_features
 
 tvm = pytest.importorskip("tvm")
@@ -199,7 +199,7 @@ def test_tiles_that_overlap_write_the_same(tile):
 
 
 def test_threads_share_filters_groups_and_images(monkeypatch):
-    monkeypatch.setattr("edgeweave.schedules.int8_tile.WORTH_THREADS", 0.0)
+    monkeypatch.setattr("edgeweave.schedules.int8.tile.WORTH_THREADS", 0.0)
     unit, cpu = BEST
     for name in ("1x1 of one pixel and many filters", "depthwise", "1x1"):
         kernel = ConvKernel.choose(CONVOLUTIONS[name], unit, 4, ("int8", "int8"))
@@ -274,7 +274,7 @@ def test_a_product_is_exact_with_every_kind_of_dot_product(weights):
 @each_unit
 @pytest.mark.parametrize("weights", ["right", "none"])
 def test_a_product_sums_and_rounds_exactly(weights, unit, cpu, monkeypatch):
-    monkeypatch.setattr("edgeweave.schedules.int8_matmul.WORTH_THREADS", 0.0)
+    monkeypatch.setattr("edgeweave.schedules.int8.matmul.WORTH_THREADS", 0.0)
     batch = 1 if weights == "right" else 2
     dtypes = ("uint8", "int8", "uint8") if weights == "right" else ("int8", "uint8", "int8")
     check_matmul(MatmulShape(batch, 5, 15, 37), unit, cpu, weights, dtypes)

@@ -1,0 +1,1 @@
+"""Integer kernels: written out loop by loop, for the dot products that a CPU has."""
