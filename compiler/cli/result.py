@@ -26,13 +26,31 @@ def planned_data(planned: Planned) -> dict[str, Any]:
         "model": model.path.name,
         "model_digest": model.digest,
         "rewrites": [asdict(rewrite) for rewrite in model.rewrites if rewrite.count],
-        "quantized": None if planned.quantized is None else planned.quantized.to_json(),
+        "quantized": _quantized(planned),
         "estimated": _numbers(planned.estimated),
         "warnings": [*model.warnings, *planned.checks.notes],
         "origins": origins(planned.board),
         "unchecked": _unchecked(planned),
         "fallbacks": find_fallbacks(planned.plan).to_json(),
     }
+
+
+def _quantized(planned: Planned) -> dict[str, Any] | None:
+    """How the model came to its precision; what stays in float with what it takes where it is."""
+    if planned.quantized is None:
+        return None
+    report = planned.quantized.to_json()
+    for region in report["kept_float"]:
+        region |= _placed(planned, region["result"])
+    return report
+
+
+def _placed(planned: Planned, value: str) -> dict[str, Any]:
+    nodes = planned.regions.view.nodes
+    for members, placement in zip(planned.regions.nodes, planned.plan.placements, strict=True):
+        if any(value in nodes[position].output for position in members):
+            return {"slot": str(placement.slot), "predicted_s": placement.seconds}
+    return {"slot": None, "predicted_s": None}
 
 
 def _numbers(schedule: Schedule | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgeweave.compiler.cli.text import counted, table
+from edgeweave.compiler.cli.text import counted, duration, table
 
 _MEASURES = {
     "iou": "IoU of masks",
@@ -63,6 +63,9 @@ def _kept(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"in float: {len(kept)} of {counted(report['regions'], 'region')} of the float model"
     for region in kept[:_SHOWN]:
         errors = ", ".join(f"{name} {share:.2%}" for name, share in region["sensitivity"].items())
-        yield f"  {region['name']}: alone in int8 it moves {errors}"
+        where = ""
+        if region.get("predicted_s") is not None:
+            where = f"; {duration(region['predicted_s'])} predicted on {region['slot']}"
+        yield f"  {region['name']}: alone in int8 it moves {errors}{where}"
     if len(kept) > _SHOWN:
         yield f"  … {len(kept) - _SHOWN} more, with --json"

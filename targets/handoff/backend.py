@@ -15,6 +15,7 @@ from edgeweave.targets.handoff.rules import RULES
 from edgeweave.targets.handoff.settings import find_tool
 from edgeweave.targets.handoff.tools.tool import QDQ_MODEL, Tool
 from edgeweave.targets.region import Region
+from edgeweave.targets.stage_files import write_files
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class HandoffBackend:
             ),
             instructions.TEXT_NAME: instructions.as_text(stage.name, engine.name, tool, recipe),
         }
-        _write(stage.name, files, folder)
+        write_files(stage.name, folder, files)
         return Artifact(
             kind="handoff",
             folder=folder,
@@ -92,16 +93,3 @@ def _require_tool(stage: StageModel, engine: Engine) -> Tool:
             'Add vendor = { tool = "…" } to the engine',
         )
     return tool
-
-
-def _write(name: str, files: dict[str, bytes], folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, data in files.items():
-            (folder / file).write_bytes(data)
-    except OSError as error:
-        raise BuildError(
-            name,
-            f"{error.filename or folder} cannot be written ({error.strerror})",
-            "Free some space there, or set TMPDIR to another disk",
-        ) from error

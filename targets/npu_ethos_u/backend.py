@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from edgeweave.targets.npu_ethos_u.memo import Compiled
 from edgeweave.targets.npu_ethos_u.rules import RULES
 from edgeweave.targets.npu_ethos_u.vela import Vela
 from edgeweave.targets.region import Region
+from edgeweave.targets.stage_files import write_files
 
 if TYPE_CHECKING:
     from edgeweave.targets.npu_ethos_u.emit.stage import TfliteModel
@@ -77,7 +78,7 @@ class NpuEthosUBackend:
             BINARY_NAME: compiled.model,
             REPORT_NAME: json.dumps(compiled.report, indent=2).encode() + b"\n",
         }
-        _write(stage.name, folder, contents)
+        write_files(stage.name, folder, contents)
         return Artifact(
             kind="litert",
             folder=folder,
@@ -127,16 +128,3 @@ BACKEND = NpuEthosUBackend()
 
 def _estimate(compiled: Compiled) -> VendorEstimate:
     return VendorEstimate(compiled.report["seconds"], compiled.report)
-
-
-def _write(stage: str, folder: Path, contents: Mapping[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise BuildError(
-            stage,
-            f"{folder} cannot be written ({error.strerror})",
-            "Free some space there, or set TMPDIR to another disk",
-        ) from error

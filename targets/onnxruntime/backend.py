@@ -13,6 +13,7 @@ from edgeweave.targets.backend import Artifact, Refusal, Rule, StageModel, first
 from edgeweave.targets.board import Engine
 from edgeweave.targets.errors import BuildError
 from edgeweave.targets.region import Region
+from edgeweave.targets.stage_files import write_files
 
 MODEL_NAME = "stage.onnx"
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf can neither write nor read a larger message
@@ -66,15 +67,8 @@ class OnnxRuntimeBackend:
                 f"its model has {stage.model.ByteSize() / 1e9:.1f} GB, and ONNX files end at 2 GB",
                 "Allow more stages, so that each holds fewer weights",
             )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / MODEL_NAME).write_bytes(stage.model.SerializeToString(deterministic=True))
-        except OSError as error:
-            raise BuildError(
-                stage.name,
-                f"{folder / MODEL_NAME} cannot be written ({error.strerror})",
-                "Free some space there, or set TMPDIR to another disk",
-            ) from error
+        content = stage.model.SerializeToString(deterministic=True)
+        write_files(stage.name, folder, {MODEL_NAME: content})
         triple = engine.llvm_target.get("mtriple")
         native = isinstance(triple, str) and triple_architecture(triple) == machine_architecture()
         return Artifact(

@@ -112,6 +112,7 @@ def test_squeezenet_is_equal_to_onnx_runtime_and_called_emulated(edgeweave, opti
     assert all("emulated" in line for line in timed)
 
 
+@pytest.mark.long
 def test_squeezenet_with_weights_at_random_is_equal_too(edgeweave, options, tmp_path):
     model = tmp_path / "squeezenet.onnx"
     onnx.save(with_random_weights(LIGHT / "light_squeezenet.onnx"), model)

@@ -15,7 +15,7 @@ FEATURES = (
 )  # fmt: skip
 
 thorough = settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -118,7 +118,7 @@ def test_the_least_energy_within_limits_equals_brute_force(all_tables, every_pla
     check_against(plans, table, draw_request(data, plans, Objective.ENERGY, 3))
 
 
-@settings(thorough, max_examples=20)
+@settings(thorough, max_examples=10)
 @given(data=st.data())
 @pytest.mark.parametrize("objective", [Objective.LATENCY, Objective.INTERVAL])
 def test_engines_that_slow_each_other_down_equal_brute_force(
@@ -178,7 +178,7 @@ def test_nine_regions_on_four_engines_equal_brute_force_at_length(make_table, ev
     check_chain_class(data, make_table, every_chain)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_plan_is_never_worse_than_any_baseline_even_without_time(all_tables, data):
     table = data.draw(all_tables(max_regions=9))
@@ -193,7 +193,7 @@ def test_a_plan_is_never_worse_than_any_baseline_even_without_time(all_tables, d
         assert theirs is None or value <= theirs * (1 + 1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_a_certificate_cut_short_is_still_valid(all_tables, every_plan, data):
     table = data.draw(all_tables())
@@ -207,7 +207,7 @@ def test_a_certificate_cut_short_is_still_valid(all_tables, every_plan, data):
     assert 0 <= plan.certificate.gap <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_plan_shows_the_numbers_that_evaluate_gives_its_stages(all_tables, data):
     table = data.draw(all_tables())

@@ -52,6 +52,7 @@ def test_a_row_has_a_cell_for_every_column(script: dict[str, Any]) -> None:
     assert row.count("|") == script["head"]("model").splitlines()[0].count("|")
 
 
+@pytest.mark.long
 def test_the_benchmark_times_the_layers_of_a_model(tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "one.onnx")
     words = [str(tmp_path / "one.onnx"), "--layers", "--cores", "1", "--rounds", "2"]

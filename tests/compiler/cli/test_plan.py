@@ -130,5 +130,6 @@ def test_progress_is_plain_lines_that_quiet_leaves_out(edgeweave, model):
     assert edgeweave("plan", model, "--board", "imx93").err.splitlines() == [
         f"reading the model: {model}",
         "placing: 2 regions on 3 slots",
+        "note: npu can take regions in int8: --quantize int8",
     ]
     assert edgeweave("plan", model, "--board", "imx93", "-q").err == ""

@@ -189,6 +189,26 @@ def test_a_quantised_model_is_taken_as_it_is(compiled: Any, edgeweave: Callable[
     assert "precision: int8, as the model is quantised already" in asked.out
 
 
+def test_a_floor_leaves_regions_in_float_and_says_what_they_take(
+    network: Path, frames: Path, edgeweave: Callable[..., Any]
+) -> None:
+    given = ("plan", network, "--board", "imx93", "--quantize", "int8", "--calibration", frames)
+    plain = json.loads(edgeweave(*given, "--json").out)["quantized"]["accuracy"][0]["agreement"]
+    floor = plain + 0.5 * (1 - plain)
+    said = edgeweave(*given, "--accuracy-floor", f"mask={floor:.4f}")
+    data = json.loads(edgeweave(*given, "--accuracy-floor", f"mask={floor:.4f}", "--json").out)
+    report = data["quantized"]
+    assert report["accuracy"][0]["agreement"] >= floor > report["before"][0]["agreement"]
+    assert report["kept_float"]
+    for region in report["kept_float"]:
+        assert region["predicted_s"] > 0
+        assert region["slot"].startswith("a55/")
+    assert f"in float: {len(report['kept_float'])} of {report['regions']} regions" in said.out
+    assert "alone in int8 it moves mask" in said.out
+    assert "predicted on a55/" in said.out
+    assert "(all int8: " in said.out
+
+
 def test_fp16_is_planned_for_engines_that_have_it(
     network: Path, frames: Path, edgeweave: Callable[..., Any]
 ) -> None:

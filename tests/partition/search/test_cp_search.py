@@ -35,7 +35,7 @@ def as_columns(numbers, objective):
     return numbers[list(Objective).index(objective)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_integer_program_alone_equals_brute_force(make_table, every_plan, data):
     table = dense_tables(make_table, data)
@@ -53,7 +53,7 @@ def test_the_integer_program_alone_equals_brute_force(make_table, every_plan, da
     assert limit is None or plan.latency_s <= limit * (1 + 1e-5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_integer_program_alone_knows_every_cost_and_constraint(all_tables, every_plan, data):
     features = ["send", "prices", "feedback", "capacity", "stages", "colocated", "power"]
@@ -72,7 +72,7 @@ def test_the_integer_program_alone_knows_every_cost_and_constraint(all_tables, e
     assert outcome.bound <= best * (1 + 1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_largest_load_at_the_least_contended_interval_is_that_interval(
     make_table, every_plan, data
@@ -129,7 +129,7 @@ def test_a_limit_that_nothing_keeps_is_proven_so(make_table):
     assert outcome.bound == float("inf")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_any_valid_plan_can_be_the_hint(make_table, data):
     table = dense_tables(make_table, data)

@@ -140,7 +140,7 @@ def test_the_bound_never_falls_and_ends_at_the_best_plan(make_table):
     assert bound == pytest.approx(best.known, rel=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_sequences_are_one_of_each_kind(all_tables, data):
     table = data.draw(all_tables(max_regions=2, features=("send", "stages")))
@@ -159,7 +159,7 @@ def test_sequences_are_one_of_each_kind(all_tables, data):
     assert sorted(renamed(problem, slots) for slots in found) == sorted(every)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_merging_neighbours_on_one_slot_never_takes_longer(all_tables, data):
     table = data.draw(all_tables(max_regions=5, features=("send", "prices", "feedback")))
@@ -179,7 +179,7 @@ def test_merging_neighbours_on_one_slot_never_takes_longer(all_tables, data):
     assert evaluate(table, merged).interval_s <= evaluate(table, stages).interval_s * CLOSE
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_the_best_plan_is_found_and_proven(all_tables, every_plan, data):
     features = ("send", "prices", "feedback", "stages")
@@ -195,7 +195,7 @@ def test_the_best_plan_is_found_and_proven(all_tables, every_plan, data):
         assert len(stages) <= max_stages
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_bound_holds_on_any_table(all_tables, every_plan, data):
     features = ("send", "prices", "feedback", "capacity", "stages", "colocated")

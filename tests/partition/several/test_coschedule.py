@@ -78,7 +78,7 @@ def all_plans(table, max_stages):
     return found
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_choice_is_the_best_of_all_combinations_of_candidates(chain, seed):
     board = Board(share_slots(some_models(Random(seed), chain)))
@@ -90,7 +90,7 @@ def test_the_choice_is_the_best_of_all_combinations_of_candidates(chain, seed):
     assert found.assessment == board.assess(found.plans)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_bounds_hold_for_all_joint_plans_and_ours_is_one_of_them(chain, seed):
     models = some_models(Random(seed), chain)[:2]
@@ -111,7 +111,7 @@ def test_bounds_hold_for_all_joint_plans_and_ours_is_one_of_them(chain, seed):
         assert proof.value >= worst * (1 - 1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_ours_is_no_worse_than_any_baseline_and_bounds_what_is_simulated(chain, seed):
     models = some_models(Random(seed), chain)

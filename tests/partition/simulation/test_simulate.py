@@ -149,7 +149,7 @@ def plain(jobs: Sequence[Job], frames: int, depth: int, period: float | None) ->
         now = min(events)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     jobs=some_jobs(least_s=0.25),
     frames=st.integers(1, 6),

@@ -78,7 +78,7 @@ def test_a_model_that_protobuf_cannot_write_is_refused(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BuildError, match=r"s0: .*file/stage\.onnx cannot be written"):
+    with pytest.raises(BuildError, match=r"s0: .*file cannot be written"):
         BACKEND.build(stage(), None, engine(), tmp_path / "file")
 
 
