@@ -54,7 +54,8 @@ def plan_from_estimates(planned: Planned, progress: Progress) -> Planned:
     again = replace(request, time_limit_s=request.time_limit_s * _SEARCH_SHARE)
     tried: dict[object, Planned] = {}
     with tempfile.TemporaryDirectory(prefix="edgeweave-") as folder:
-        while len(tried) < _ROUNDS and _is_estimated(planned.plan):
+        # a plan without such stages is known as it is, and a candidate beside those with them
+        while len(tried) < _ROUNDS and (tried or _is_estimated(planned.plan)):
             found = _estimate(planned, Path(folder), progress)
             if isinstance(found, CostTable):
                 alone = _with_refusals(alone, found)
@@ -69,6 +70,8 @@ def plan_from_estimates(planned: Planned, progress: Progress) -> Planned:
         if not tried:
             return planned
     best = _with_own_numbers(min(tried.values(), key=_rank), alone, again)
+    if not _is_estimated(best.plan):
+        return replace(best, estimated=None)
     schedule = _estimated(best)
     return replace(best, plan=judged(best.plan, schedule, "by the estimates of whole stages"))
 

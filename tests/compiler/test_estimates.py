@@ -16,8 +16,10 @@ from onnx import numpy_helper
 from edgeweave.compiler import estimates
 from edgeweave.compiler.estimates import STAGE_RULE, plan_from_estimates
 from edgeweave.compiler.pipeline import Job, Planned, plan_model, silent
+from edgeweave.partition.constraints import Constraints, Demand, constrain
 from edgeweave.partition.costs import Source
 from edgeweave.partition.plan import Objective, Request
+from edgeweave.partition.solve import solve
 from edgeweave.targets.backend import Refusal, Slot
 from edgeweave.targets.board_file import load_board
 from edgeweave.targets.errors import BuildError
@@ -143,6 +145,23 @@ def test_a_plan_that_never_settles_is_the_best_that_was_estimated(
     assert len(asked) > 1
 
 
+def test_an_engine_whose_stages_are_slow_as_wholes_is_left(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = estimates._built
+
+    def slow(planned: Planned, stage: Any, folder: Path) -> Any:
+        artifact = real(planned, stage, folder)
+        return replace(artifact, estimate=replace(artifact.estimate, seconds=1.0))
+
+    monkeypatch.setattr(estimates, "_built", slow)
+    result = plan_from_estimates(planned, silent)
+    assert all(stage.slot != NPU for stage in result.plan.stages)
+    assert result.plan.latency_s < 0.1
+    assert result.estimated is None
+    assert result.plan.meets
+
+
 def test_a_budget_that_the_estimates_miss_is_missed(
     planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +172,10 @@ def test_a_budget_that_the_estimates_miss_is_missed(
         return replace(artifact, estimate=replace(artifact.estimate, seconds=1.0))
 
     monkeypatch.setattr(estimates, "_built", slow)
-    tight = replace(planned.plan, request=replace(planned.plan.request, budget_s=0.001))
-    result = plan_from_estimates(replace(planned, plan=tight), silent)
-    assert not result.plan.meets or result.plan.latency_s <= 0.001
+    forced = constrain(planned.table, Constraints(place=(Demand("r00[1-4]*", "npu"),)))
+    request = replace(planned.plan.request, budget_s=0.1)
+    plan = solve(forced, request, "imx93")
+    assert plan.meets
+    result = plan_from_estimates(replace(planned, table=forced, plan=plan), silent)
+    assert not result.plan.meets
+    assert "by the estimates of whole stages" in result.plan.shortfall[0]
