@@ -134,9 +134,9 @@ def plan_model(job: Job, progress: Progress = silent, *, check: bool = False) ->
         if not tasks:
             break
         _check(costed.checks, tasks, progress)
-        costed = replace(costed, table=_costs(costed.regions, costed.checks, job))
+        table = Dump(job.dump).table(_costs(costed.regions, costed.checks, job))
+        costed = replace(costed, table=table)
         planned = _place(costed, job, progress)
-    Dump(job.dump).table(costed.table)
     Dump(job.dump).plan(planned.plan)
     return planned
 

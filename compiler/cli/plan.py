@@ -196,6 +196,8 @@ def tell_warnings(context: click.Context, planned: Planned, *, shown: bool = Fal
     if idle:
         text = f"{' and '.join(idle)} can take regions in int8: --quantize int8"
         note(settings_of(context), text)
+    for text in _lacking(planned):
+        note(settings_of(context), text)
     facts = planned.checks.facts
     for text in planned.checks.notes:
         if not shown or facts is None or text not in facts.notes:
@@ -217,3 +219,12 @@ def _integer_engines(planned: Planned) -> list[str]:
         and refused.get(engine.name) == {PRECISION_RULE.id}
         and any(installed_backend(name) for name in engine.backends)
     ]
+
+
+def _lacking(planned: Planned) -> list[str]:
+    """What has to be installed before the plan's stages can be estimated and built."""
+    from edgeweave.targets.registry import find_backend
+
+    backends = dict.fromkeys(stage.slot.backend for stage in planned.plan.stages)
+    found = ((name, find_backend(name).missing()) for name in backends)
+    return [f"{name} cannot estimate or build: {text}" for name, text in found if text]

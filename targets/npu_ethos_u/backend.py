@@ -93,10 +93,6 @@ class NpuEthosUBackend:
             estimate=_estimate(compiled),
         )
 
-    def estimate(self, stage: StageModel, engine: Engine) -> VendorEstimate:
-        """What Vela says the whole stage takes; raises as ``build`` does, and writes no files."""
-        return _estimate(self._compile(stage, engine)[1])
-
     def _compile(self, stage: StageModel, engine: Engine) -> tuple[TfliteModel, Compiled]:
         lacking = self.missing()
         if lacking:

@@ -54,6 +54,14 @@ def decode(document):
     return decode_manifest(json.dumps(document).encode())
 
 
+def test_a_manifest_of_version_1_knew_no_steps_and_is_read():
+    old = document() | {"format_version": 1}
+    del old["output_steps"]
+    assert decode(old) == dataclasses.replace(MANIFEST, format_version=1)
+    with pytest.raises(BundleError, match="missing key output_steps"):
+        decode(old | {"format_version": 2})
+
+
 def test_a_manifest_reads_back_as_it_was_written():
     assert decode_manifest(encode_manifest(MANIFEST)) == MANIFEST
 

@@ -70,3 +70,25 @@ def test_a_verification_without_frames_is_refused(packed_diamond):
         pytest.raises(RuntimeFault, match="no frame"),
     ):
         verify(bundle, [])
+
+
+@pytest.mark.parametrize(("step", "passed"), [(4.0, True), (3.9, False)])
+def test_a_quantised_output_may_be_two_steps_off_and_no_more(builders, make_bundle, step, passed):
+    made = builders.diamond_content()
+    wrong = builders.stage(
+        "s1",
+        "cpu1",
+        builders.scaled("a", "b", "Mul", 4),
+        [builders.spec("a")],
+        [builders.spec("b")],
+    )
+    stages = (made.stages[0], wrong, *made.stages[2:])
+    content = dataclasses.replace(made, stages=stages, output_steps={"y": step})
+    with open_bundle(make_bundle(content)) as bundle:
+        found = verify(bundle, FRAMES[:1])
+    (output,) = found.outputs
+    assert (found.passed, output.max_abs) == (passed, 8.0)
+    assert found.output_steps == {"y": step}
+    if not passed:  # the model itself does not move as far
+        assert output.rounding is not None
+        assert output.rounding[0] < 4.0

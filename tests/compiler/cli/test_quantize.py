@@ -217,7 +217,12 @@ def test_fp16_is_planned_for_engines_that_have_it(
     )
     assert said.status == 0, said.err
     assert "precision: fp16" in said.out
-    assert "same" in said.out or "IoU" in said.out
+    assert "IoU of masks" in said.out
+    given = ("plan", network, "--board", "rk3588", "--quantize", "fp16", "--calibration", frames)
+    data = json.loads(edgeweave(*given, "--json").out)
+    assert data["quantized"]["accuracy"][0]["agreement"] > 0.98
+    npus = [p for p in data["placements"][1]["alternatives"] if p["slot"]["engine"] == "npu0"]
+    assert "the region is float16" in npus[0]["reason"] or not npus[0]["rule"]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +298,8 @@ def test_without_vela_a_board_still_plans_and_compile_says_what_to_install(
     assert planned.returncode == 0, planned.stderr
     assert "npu_ethos_u" in planned.stdout
     assert "vendor-estimated" not in planned.stdout
+    assert "note: npu_ethos_u cannot estimate or build: " in planned.stderr
+    assert "pip install 'edgeweave[ethos-u]'" in planned.stderr
     bundle = tmp_path / "b"
     said = run("compile", *given, "-o", bundle)
     assert said.returncode == 6

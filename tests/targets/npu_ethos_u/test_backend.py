@@ -93,7 +93,6 @@ def test_a_stage_becomes_files_with_an_estimate(backend, npu, tmp_path, generati
     assert report["macs"] >= 8 * 8 * 8 * 3 * 9
     json.dumps(artifact.options)
     assert artifact.options["vendor"] == npu(generation).vendor
-    assert backend.estimate(stage(), npu(generation)) == artifact.estimate
 
 
 def test_what_runs_here_is_within_a_step_of_onnx_runtime(backend, npu, tmp_path):
